@@ -1,11 +1,18 @@
 //! Worker pools, bulkheads, breakers, deadlines and retries that keep a service up when a dependency is down.
 
+pub mod cancel;
 mod clock;
+pub mod context;
 mod deadline;
 mod error;
 pub mod event;
+pub mod permit;
 mod sync;
+mod wait;
 
+pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock};
+pub use context::Context;
 pub use deadline::Deadline;
 pub use error::{BuildError, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason, Rejected};
+pub use permit::{Limit, Permit};

@@ -25,17 +25,17 @@ impl Manual {
         self.state.lock().now
     }
 
-    pub(super) fn arm(&self, at: Instant, waiter: Waiter) -> Key {
+    pub(super) fn arm(&self, at: Instant, waiter: Waiter) -> Option<Key> {
         let mut state = self.state.lock();
-        let key = (at, state.next);
-        state.next += 1;
         if at > state.now {
+            let key = (at, state.next);
+            state.next += 1;
             state.alarms.insert(key, waiter);
-            return key;
+            return Some(key);
         }
         drop(state);
         waiter.wake();
-        key
+        None
     }
 
     pub(super) fn disarm(&self, key: Key) {

@@ -61,17 +61,15 @@ impl Clock {
         }
     }
 
-    /// Wakes `waiter` at `at`, or at once if that has passed; dropping the alarm calls it off.
-    pub(crate) fn wake_at(&self, at: Instant, waiter: Waiter) -> Alarm {
+    /// Wakes `waiter` at `at`; dropping the alarm calls it off. `None`: the waiter has been woken already and must look
+    /// again, because the instant has passed or because the system refuses the thread that would keep the time.
+    pub(crate) fn wake_at(&self, at: Instant, waiter: Waiter) -> Option<Alarm> {
         match &self.0 {
             #[cfg(not(watertight_loom))]
-            Kind::System => Alarm(Armed::System(timer::Timer::global().arm(at, waiter))),
+            Kind::System => timer::Timer::global().arm(at, waiter).map(|key| Alarm(Armed::System(key))),
             #[cfg(watertight_loom)]
-            Kind::System => {
-                let _ = (at, waiter);
-                Alarm(Armed::Nowhere)
-            }
-            Kind::Manual(manual) => Alarm(Armed::Manual(manual.clone(), manual.arm(at, waiter))),
+            Kind::System => Some(Alarm(Armed::Nowhere(waiter))),
+            Kind::Manual(manual) => manual.arm(at, waiter).map(|key| Alarm(Armed::Manual(manual.clone(), key))),
         }
     }
 
@@ -119,7 +117,7 @@ enum Armed {
     #[cfg(not(watertight_loom))]
     System(timer::Key),
     #[cfg(watertight_loom)]
-    Nowhere,
+    Nowhere(#[expect(dead_code, reason = "held, never woken: the modelled system clock stands still")] Waiter),
     Manual(Arc<Manual>, manual::Key),
 }
 
@@ -135,7 +133,7 @@ impl Drop for Alarm {
             #[cfg(not(watertight_loom))]
             Armed::System(key) => timer::Timer::global().disarm(*key),
             #[cfg(watertight_loom)]
-            Armed::Nowhere => {}
+            Armed::Nowhere(_) => {}
             Armed::Manual(manual, key) => manual.disarm(*key),
         }
     }

@@ -33,24 +33,24 @@ impl Timer {
         TIMER.get_or_init(|| Timer { state: Mutex::new(State::default()), changed: Condvar::new() })
     }
 
-    pub(super) fn arm(&'static self, at: Instant, waiter: Waiter) -> Key {
+    pub(super) fn arm(&'static self, at: Instant, waiter: Waiter) -> Option<Key> {
         let mut state = self.state.lock();
-        let key = (at, state.next);
-        state.next += 1;
         if !state.running && !self.start(&mut state) {
             // The system refuses the thread. Nobody is stranded: the waiter is woken at once, looks at the clock, and
             // asks again. That burns CPU until a thread can be had, and loses nothing.
             drop(state);
             waiter.wake();
-            return key;
+            return None;
         }
+        let key = (at, state.next);
+        state.next += 1;
         let first = state.alarms.first_key_value().is_none_or(|(soonest, _)| key < *soonest);
         state.alarms.insert(key, waiter);
         drop(state);
         if first {
             self.changed.notify_one();
         }
-        key
+        Some(key)
     }
 
     pub(super) fn disarm(&self, key: Key) {
@@ -77,8 +77,7 @@ impl Timer {
                 Some(due) => {
                     let waiter = due.remove();
                     drop(state);
-                    // A waker is the executor's code; a panic in it must not take the process's timer along.
-                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waiter.wake()));
+                    waiter.wake();
                     state = self.state.lock();
                 }
             }
@@ -97,7 +96,8 @@ mod tests {
     fn alarms_ring_in_order_and_disarmed_ones_leave_the_map() {
         let clock = Clock::system();
         let parker = Parker::new();
-        let far = clock.wake_at(clock.now() + Duration::from_secs(3600), Waiter::thread(&parker));
+        let far =
+            clock.wake_at(clock.now() + Duration::from_secs(3600), Waiter::thread(&parker)).expect("a timer thread");
         let armed = Timer::global().state.lock().alarms.len();
         assert!(armed >= 1);
         let at = clock.now() + Duration::from_millis(5);

@@ -2,7 +2,7 @@
 
 use super::loom::break_on_purpose;
 use loom::model::Builder;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,8 +19,14 @@ fn builder() -> Builder {
     builder
 }
 
+/// Names the twin that this process is to run, and nothing else.
+const TWIN: &str = "WATERTIGHT_TWIN";
+
 /// Checks `body` under every schedule within the bound and prints how many executions that took.
 pub(crate) fn model(name: &str, body: impl Fn() + Send + Sync + 'static) {
+    if std::env::var_os(TWIN).is_some() {
+        return;
+    }
     let executions = Arc::new(AtomicUsize::new(0));
     let counter = executions.clone();
     let builder = builder();
@@ -36,11 +42,34 @@ pub(crate) fn model(name: &str, body: impl Fn() + Send + Sync + 'static) {
 
 /// Checks that `body`, with the switch `broken` thrown, fails under some schedule. A twin that passes means that the
 /// model above it tests nothing.
+///
+/// It runs in a process of its own: a failed loom execution may panic again while it is torn down, which aborts.
 pub(crate) fn twin(broken: &'static str, body: impl Fn() + Send + Sync + 'static) {
-    let builder = builder();
-    break_on_purpose(broken);
-    let outcome = catch_unwind(AssertUnwindSafe(|| builder.check(body)));
-    break_on_purpose("");
-    assert!(outcome.is_err(), "the twin `{broken}` passed: its model does not test what it says");
-    println!("loom: twin {broken}: fails, as it must");
+    match std::env::var(TWIN) {
+        Ok(wanted) if wanted == broken => {
+            println!("running the twin {broken}");
+            break_on_purpose(broken);
+            builder().check(body);
+            println!("the twin passed");
+            std::process::exit(0);
+        }
+        Ok(_) => {}
+        Err(_) => {
+            let this = std::env::current_exe().expect("the test's own path");
+            let args = ["loom_", "--nocapture", "--test-threads=1"];
+            let run = Command::new(this).args(args).env(TWIN, broken).output().expect("the twin's process");
+            let said = String::from_utf8_lossy(&run.stdout);
+            assert!(said.contains("running the twin"), "the twin `{broken}` did not run: {said}");
+            assert!(
+                !run.status.success() && !said.contains("the twin passed"),
+                "the twin `{broken}` passed: its model does not test what it says"
+            );
+            println!("loom: twin `{broken}`: fails, as it must");
+        }
+    }
+}
+
+/// A model thread.
+pub(crate) fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> loom::thread::JoinHandle<T> {
+    loom::thread::spawn(f)
 }

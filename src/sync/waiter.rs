@@ -1,6 +1,7 @@
 //! Whom to wake: a parked thread or an async task. Nothing else.
 
 use super::{Parker, Unparker};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 /// Somebody who waits, thread or task alike.
@@ -15,11 +16,14 @@ impl Waiter {
         Self::Thread(parker.unparker())
     }
 
-    /// Wakes it. Runs the executor's code for a task, so never call it under a lock.
+    /// Wakes it. Runs the executor's code for a task, so never call it under a lock; a panic in that code goes nowhere,
+    /// because whoever wakes has others to wake.
     pub(crate) fn wake(self) {
         match self {
             Self::Thread(unparker) => unparker.unpark(),
-            Self::Task(waker) => waker.wake(),
+            Self::Task(waker) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
         }
     }
 
