@@ -46,6 +46,8 @@ pub enum Event<'a> {
     Shed {
         /// Whose job.
         name: &'a str,
+        /// The job's own name, if it has one.
+        job: Option<&'a str>,
         /// Why.
         cause: Interrupted,
     },
@@ -53,6 +55,8 @@ pub enum Event<'a> {
     Panicked {
         /// Whose job.
         name: &'a str,
+        /// The job's own name, if it has one.
+        job: Option<&'a str>,
         /// The panic's text, if it had one.
         message: Option<&'a str>,
     },

@@ -7,6 +7,8 @@ mod deadline;
 mod error;
 pub mod event;
 pub mod permit;
+pub mod pool;
+mod queue;
 mod sync;
 mod wait;
 
@@ -16,3 +18,4 @@ pub use context::Context;
 pub use deadline::Deadline;
 pub use error::{BuildError, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason, Rejected};
 pub use permit::{Limit, Permit};
+pub use pool::{JobHandle, Pool};
