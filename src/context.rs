@@ -53,6 +53,7 @@ static NEVER: CancelToken = CancelToken::never();
 static SYSTEM: Clock = Clock::system();
 
 thread_local! {
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
     static CURRENT: RefCell<Context> = RefCell::new(Context::background());
 }
 

@@ -117,7 +117,7 @@ fn clones_share_and_dropped_futures_leave_nothing_behind() {
                         Poll::Pending => {
                             refused.fetch_add(1, Relaxed);
                             std::thread::yield_now();
-                            given_up.fetch_add(usize::from(limit.0.state.lock().granted.len() > 0), Relaxed);
+                            given_up.fetch_add(usize::from(!limit.0.state.lock().granted.is_empty()), Relaxed);
                             drop(acquire); // whether it was granted meanwhile or not
                         }
                     }

@@ -37,7 +37,7 @@ use std::task::{self, Poll};
 #[must_use = "dropping a handle detaches the job; use execute for work without a result"]
 pub struct JobHandle<T> {
     pub(super) cell: Arc<Cell<T>>,
-    pub(super) token: CancelToken,
+    token: CancelToken,
     polled: Option<Waiting<ResultWait<T>, TokenWait>>,
     cancel_on_drop: bool,
 }

@@ -33,6 +33,7 @@ pub(super) struct Shared {
 
 thread_local! {
     /// The address of the pool whose worker this thread is; 0 for none.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
     static WORKER_OF: Cell<usize> = Cell::new(0);
 }
 
