@@ -70,10 +70,14 @@ impl PoolBuilder {
         self
     }
 
-    /// Who is told of refusals, shed jobs and panics.
-    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observed = Observed::by(observer);
+    pub(crate) fn observed(mut self, observed: Observed) -> Self {
+        self.observed = observed;
         self
+    }
+
+    /// Who is told of refusals, shed jobs and panics.
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.observed(Observed::by(observer))
     }
 
     fn validate(&self, threads: usize) -> Result<(), BuildError> {

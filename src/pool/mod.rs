@@ -26,11 +26,12 @@ mod worker;
 
 pub use builder::PoolBuilder;
 pub use handle::JobHandle;
+pub(crate) use slot::Slot;
 pub use stats::PoolStats;
 pub use submit::{JobBuilder, Submit};
 
 use crate::context::Context;
-use crate::error::{CallError, Interrupted, Rejected};
+use crate::error::{CallError, Interrupted, RejectReason, Rejected};
 use crate::sync::Arc;
 use crate::wait::block_on;
 use lifecycle::Stage;
@@ -229,6 +230,11 @@ impl Pool {
     /// What it has done and is doing.
     pub fn stats(&self) -> PoolStats {
         self.owner.shared.stats()
+    }
+
+    /// A place now, or not at all.
+    pub(crate) fn try_reserve(&self) -> Result<Slot, RejectReason> {
+        Shared::try_place(&self.owner.shared)
     }
 
     /// Its name.

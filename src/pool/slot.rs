@@ -11,9 +11,9 @@ use crate::wait::Wait;
 use std::task::Poll;
 
 /// One of the pool's places. It belongs to the job until the job has really ended.
-pub(super) struct Slot {
+pub(crate) struct Slot {
     permit: Option<Permit>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Slot {

@@ -181,6 +181,18 @@ where
     JobHandle::new(cell, token)
 }
 
+impl Slot {
+    /// Submits into this admitted place, in `cx`: nothing here can fail.
+    pub(crate) fn submit<F, T>(self, f: F, cx: &Context) -> JobHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let shared = self.shared.clone();
+        submit_into(self, f, cx, None, &shared)
+    }
+}
+
 /// The future of [`Pool::submit_async`].
 ///
 /// # Cancellation

@@ -39,6 +39,11 @@ pub(crate) fn break_on_purpose(name: &'static str) {
     BROKEN.with(|b| b.set(name));
 }
 
+/// The same number every time: a model must replay exactly.
+pub(crate) fn seed() -> u64 {
+    1
+}
+
 /// loom's mutex without the poison.
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(lo::Mutex<T>);

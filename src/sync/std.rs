@@ -25,6 +25,12 @@ pub(crate) const fn broken(_name: &str) -> bool {
     false
 }
 
+/// A number that differs from call to call and from process to process.
+pub(crate) fn seed() -> u64 {
+    use ::std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
 /// parking_lot's condition variable in the by-value form that both sides can offer.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(parking_lot::Condvar);
