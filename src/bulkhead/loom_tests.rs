@@ -2,10 +2,11 @@
 
 use super::attempt::{Attempt, Left};
 use super::{Bulkhead, Isolation};
+use crate::breaker::BreakerState;
 use crate::context::Context;
 use crate::error::{CallError, Interrupted};
 use crate::sync::model::{model, spawn, twin};
-use crate::{Breaker, BreakerState, ManualClock, Recovery, Trip};
+use crate::{Breaker, ManualClock, Recovery, Trip};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -101,6 +101,9 @@ struct Inner {
     figures: Figures,
 }
 
+/// One run of the work: itself, if it may run again, and its result.
+type Once<F, T, E> = fn(F, &Context) -> (Option<F>, Result<T, E>);
+
 /// Work that runs once is not given back.
 fn run_once<F, T, E>(f: F, cx: &Context) -> (Option<F>, Result<T, E>)
 where
@@ -129,7 +132,7 @@ impl Inner {
         cx: &Context,
         retry: Option<&Retry>,
         f: F,
-        once: fn(F, &Context) -> (Option<F>, Result<T, E>),
+        once: Once<F, T, E>,
     ) -> Result<T, CallError<E>>
     where
         F: Send + 'static,
@@ -145,7 +148,7 @@ impl Inner {
         cx: Context,
         retry: Option<Retry>,
         f: F,
-        once: fn(F, &Context) -> (Option<F>, Result<T, E>),
+        once: Once<F, T, E>,
     ) -> Result<T, CallError<E>>
     where
         F: Send + 'static,
@@ -161,7 +164,7 @@ impl Inner {
         cx: &Context,
         retry: Option<&Retry>,
         f: F,
-        once: fn(F, &Context) -> (Option<F>, Result<T, E>),
+        once: Once<F, T, E>,
     ) -> Result<T, CallError<E>> {
         let run = |leave, running, cx: &Context, f| {
             let mut back = None;
