@@ -21,6 +21,7 @@ use crate::wait::{At, Nothing, Wait, Waiting};
 use node::Node;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{self, Poll};
 
@@ -149,6 +150,10 @@ impl Default for CancelToken {
         Self::new()
     }
 }
+
+// No user code runs under a lock of ours, so a panic leaves nothing half done.
+impl UnwindSafe for CancelToken {}
+impl RefUnwindSafe for CancelToken {}
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
