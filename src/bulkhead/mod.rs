@@ -2,7 +2,7 @@
 //!
 //! The order is fixed: deadline → retry(budget) → breaker → permit → work; `flow.rs` has it with its reasons, `drive.rs`
 //! drives it, `run.rs` runs the attempts, `attempt.rs` is what a caller and its worker share. Any other order is made by
-//! hand from the tokens of [`Limit`](crate::Limit), [`Breaker`] and [`Budget`](crate::Budget).
+//! hand from the tokens of [`Limit`], [`Breaker`] and [`Budget`](crate::Budget).
 //!
 //! **Invariants.** 1. Never more than the limit runs at once, whichever way it was called. 2. `Rejected` exactly if the
 //! work was never entered. 3. A caller is never stuck behind the dependency: `call` and `call_blocking` return by the
