@@ -5,13 +5,18 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::future::{Future, ready};
 use std::path::Path;
+use watertight::breaker::BreakerBuilder;
+use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
+use watertight::cancel::Cancelled;
 use watertight::context::{Entered, Sleep};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{JobBuilder, PoolBuilder, PoolStats, StillRunning, Submit};
+use watertight::retry::Schedule;
 use watertight::{
-    BuildError, CallError, CancelCause, CancelToken, Clock, Context, Deadline, Interrupted, JobError, JobHandle, Limit,
-    ManualClock, PanicPayload, Permit, Pool, RejectReason, Rejected, cancel::Cancelled,
+    Admitted, Breaker, Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Clock, Context, Deadline,
+    Interrupted, Isolation, Jitter, JobError, JobHandle, Limit, ManualClock, PanicPayload, Permit, Pool, Recovery,
+    RejectReason, Rejected, Retry, Trip,
 };
 
 fn shared<T: Send + Sync + Debug>() {}
@@ -30,6 +35,10 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
+    shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
+    shared::<(Retry, Schedule, Jitter, Budget)>();
+    shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
+    shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>)>();
     fn observer<T: Send + Sync + ?Sized>() {}
     observer::<dyn Observer>();
 }
@@ -44,7 +53,7 @@ fn futures_of_ours_can_be_kept_moved_and_spawned() {
     future::<Submit<fn() -> Lonely, Lonely>>();
 }
 
-/// A future that borrows nothing from the context and pool it was made of, so a task can own it.
+/// A future that borrows nothing from what it was made by, so a task can own it.
 #[test]
 fn futures_without_a_name_leave_what_made_them() {
     fn wrapped() -> impl Future<Output = u8> + Send + 'static {
@@ -59,6 +68,16 @@ fn futures_without_a_name_leave_what_made_them() {
         let pool = Pool::builder("leaves").threads(1).build().unwrap();
         pool.call_async(|| 1)
     }
+    fn protected() -> impl Future + Send + 'static {
+        let bulkhead = Bulkhead::builder("leaves", Isolation::Threads(1)).no_timeout().build().unwrap();
+        bulkhead.call_blocking(&Context::background(), |_| Ok::<_, ()>(Lonely::new(1)))
+    }
+    fn protected_async() -> impl Future + Send + 'static {
+        let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
+        bulkhead.call_async(&Context::background(), async |_| Ok::<_, ()>(Lonely::new(1)))
+    }
+    leaves(protected());
+    leaves(protected_async());
     leaves(wrapped());
     leaves(run());
     leaves(called());
