@@ -3,7 +3,8 @@
 //! **States.** live → cancelled. **Invariants.** 1. The flag is set, the cause stored and the lists are taken under one
 //! lock, and whoever joins a list looks at the cause under the same lock: nobody joins a cancelled node. 2. A node knows
 //! its children and never its parent. 3. The first cause wins. **Locking.** Never two node locks at once: `cancel`
-//! takes a node's lists, lets go, and only then visits the children. Wakers run under no lock.
+//! takes a node's lists, lets go, and only then visits the children. Wakers run, and are cloned
+//! and dropped, under no lock.
 
 use crate::error::Interrupted;
 use crate::sync::atomic::{AtomicU8, Ordering};
@@ -96,20 +97,22 @@ impl Node {
             *place = Some(self.lists.lock().waiters.join(w.clone()));
             return Poll::Pending;
         }
+        let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
         let mut lists = self.lists.lock();
         if let Some(cause) = lists.cause {
+            drop(lists);
             return Poll::Ready(cause);
         }
-        let before = match place.and_then(|place| lists.waiters.get_mut(place)) {
-            Some(mine) if mine.will_wake(w) => None,
-            Some(mine) => Some(std::mem::replace(mine, w.clone())),
+        let spare = match place.and_then(|place| lists.waiters.get_mut(place)) {
+            Some(there) if there.will_wake(w) => Some(mine),
+            Some(there) => Some(std::mem::replace(there, mine)),
             None => {
-                *place = Some(lists.waiters.join(w.clone()));
+                *place = Some(lists.waiters.join(mine));
                 None
             }
         };
         drop(lists);
-        drop(before);
+        drop(spare);
         Poll::Pending
     }
 

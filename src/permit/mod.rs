@@ -4,26 +4,26 @@
 //! **Invariants.** 1. `in_use` counts permits taken plus permits granted and not yet taken; it never exceeds the largest
 //! limit since it was last within the limit. 2. Somebody waits only while `in_use >= limit`, so nobody can overtake.
 //! 3. A waiter that was granted a permit and gives up passes it on. 4. Once closed, nobody is granted anything, and
-//! exactly one caller, `close` or a release, is told that the last permit is back. **Locking.** One lock; wakers run
-//! after it is let go.
+//! exactly one caller, `close` or a release, is told that the last permit is back. **Locking.** One lock; wakers are
+//! cloned before it is taken, and run and dropped after it is let go.
 
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
+mod wait;
 
-use crate::cancel::TokenWait;
+pub use wait::Acquire;
+pub(crate) use wait::PermitWait;
+
 use crate::context::Context;
 use crate::error::{BuildError, RejectReason};
 use crate::sync::{Arc, Mutex, Waiter, broken};
 use crate::wait::line::{Line, Place};
-use crate::wait::{Wait, Waiting, block_on};
+use crate::wait::{Waiting, block_on};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::pin::Pin;
-use std::task::{self, Poll};
 
 /// The most permits and the most waiters a limit can have.
 const MAX: usize = u32::MAX as usize;
@@ -304,100 +304,5 @@ impl Drop for Permit {
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Permit")
-    }
-}
-
-/// The wait for a permit.
-pub(crate) struct PermitWait {
-    limit: Limit,
-    place: Option<Place>,
-    max_waiting: usize,
-}
-
-impl Wait for PermitWait {
-    type Output = Result<Permit, RejectReason>;
-
-    fn poll_wait(&mut self, w: &Waiter) -> Poll<Self::Output> {
-        let mut state = self.limit.0.state.lock();
-        let Some(place) = self.place else {
-            if state.closed {
-                return Poll::Ready(Err(RejectReason::ShuttingDown));
-            }
-            if state.in_use < state.limit {
-                state.in_use += 1;
-                drop(state);
-                return Poll::Ready(Ok(Permit { limit: Some(self.limit.clone()) }));
-            }
-            if state.waiting.len() >= self.max_waiting {
-                return Poll::Ready(Err(state.full()));
-            }
-            self.place = Some(state.waiting.join(w.clone()));
-            return Poll::Pending;
-        };
-        if state.granted.remove(&place) {
-            drop(state);
-            return Poll::Ready(Ok(Permit { limit: Some(self.limit.clone()) }));
-        }
-        let before = match state.waiting.get_mut(place) {
-            None => return Poll::Ready(Err(RejectReason::ShuttingDown)), // sent away by `close`
-            Some(mine) if mine.will_wake(w) => None,
-            Some(mine) => Some(std::mem::replace(mine, w.clone())),
-        };
-        drop(state);
-        drop(before);
-        Poll::Pending
-    }
-
-    fn give_up(&mut self) {
-        self.leave();
-    }
-}
-
-impl PermitWait {
-    /// Leaves the line, passing on what was granted meanwhile. True if that was the last permit of a closed limit.
-    pub(crate) fn leave(&mut self) -> bool {
-        let Some(place) = self.place.take() else { return false };
-        let mut state = self.limit.0.state.lock();
-        let left = state.waiting.leave(place);
-        let granted = state.granted.remove(&place) && !broken("permit: who gives up keeps what was granted");
-        let (next, last_out) = if granted { state.take_back() } else { (None, false) };
-        drop(state);
-        drop(left);
-        if let Some(waiter) = next {
-            waiter.wake();
-        }
-        last_out
-    }
-}
-
-/// The future of [`Limit::acquire_async`].
-///
-/// # Panics
-///
-/// When polled after it was ready.
-#[must_use = "futures do nothing unless polled"]
-pub struct Acquire {
-    waiting: Waiting<PermitWait, TokenWait>,
-    cx: Context,
-    begun: bool,
-}
-
-impl Future for Acquire {
-    type Output = Result<Permit, RejectReason>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
-        if !self.begun {
-            self.begun = true;
-            if let Err(why) = self.cx.check() {
-                return Poll::Ready(Err(why.into()));
-            }
-        }
-        Pin::new(&mut self.waiting).poll(task).map(|outcome| outcome.unwrap_or_else(|why| Err(why.into())))
-    }
-}
-
-impl fmt::Debug for Acquire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Acquire").field(&self.waiting).finish()
     }
 }

@@ -1,6 +1,9 @@
 use super::*;
 use crate::{CancelToken, ManualClock};
 use proptest::prelude::*;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 fn poll<F: Future + Unpin>(f: &mut F) -> Poll<F::Output> {

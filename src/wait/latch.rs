@@ -2,7 +2,8 @@
 //!
 //! **States.** empty ⇄ waited for → done → taken. **Invariants.** 1. The first completion wins; a later one gets its
 //! value back. 2. The value is taken once, or dropped once with the latch. 3. A waiter that registered before the
-//! completion is woken by it. **Locking.** One lock; wakers are woken and dropped after it is let go.
+//! completion is woken by it. **Locking.** One lock; wakers are cloned before it is taken, woken and dropped after
+//! it is let go.
 
 use crate::sync::{Mutex, Waiter, broken};
 use std::task::Poll;
@@ -50,12 +51,16 @@ impl<T> Latch<T> {
 
     /// Takes the value, or leaves `w` to be woken, in place of whoever was to be woken before.
     pub(crate) fn poll_wait(&self, w: &Waiter) -> Poll<T> {
+        let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
         let mut state = self.0.lock();
         let before = match &mut *state {
             State::Done(_) => std::mem::replace(&mut *state, State::Taken),
-            State::Taken => panic!("the result was taken already"),
-            State::Waited(waiter) if waiter.will_wake(w) => return Poll::Pending,
-            State::Empty | State::Waited(_) => std::mem::replace(&mut *state, State::Waited(w.clone())),
+            State::Taken => {
+                drop(state);
+                panic!("the result was taken already");
+            }
+            State::Waited(waiter) if waiter.will_wake(w) => State::Waited(mine),
+            State::Empty | State::Waited(_) => std::mem::replace(&mut *state, State::Waited(mine)),
         };
         drop(state);
         match before {
