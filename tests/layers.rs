@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The rooms below are signals and vocabulary, then resources that are waited for, then holders, then composition. Two
 /// edges run against the floors and are meant: `error` imports `sync`, because a refusal holds its work, and a panic
 /// its payload, behind our mutex; `event` imports `sync` for the shared pointer to the user's observer, and `error`
-/// for its vocabulary.
+/// for its vocabulary. `docs` is text.
 const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("docs", &[]),
     ("sync", &[]),
