@@ -256,7 +256,7 @@ impl fmt::Debug for Pool {
 
 /// What a [`shutdown`](Pool::shutdown) left when its context ended. Draining goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("still running: {running} jobs run and {queued} are queued")]
+#[error("still shutting down: {running} running, {queued} queued")]
 #[non_exhaustive]
 pub struct StillRunning {
     /// Why the wait ended; `None` on one of the pool's own workers, where it did not wait.

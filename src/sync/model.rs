@@ -2,6 +2,9 @@
 
 use super::loom::break_on_purpose;
 use loom::model::Builder;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::Location;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,9 +47,11 @@ pub(crate) fn model(name: &str, body: impl Fn() + Send + Sync + 'static) {
 /// model above it tests nothing.
 ///
 /// It runs in a process of its own: a failed loom execution may panic again while it is torn down, which aborts.
+#[track_caller]
 pub(crate) fn twin(broken: &'static str, body: impl Fn() + Send + Sync + 'static) {
+    let this_one = key(broken, Location::caller());
     match std::env::var(TWIN) {
-        Ok(wanted) if wanted == broken => {
+        Ok(wanted) if wanted == this_one => {
             println!("running the twin {broken}");
             break_on_purpose(broken);
             builder().check(body);
@@ -57,7 +62,7 @@ pub(crate) fn twin(broken: &'static str, body: impl Fn() + Send + Sync + 'static
         Err(_) => {
             let this = std::env::current_exe().expect("the test's own path");
             let args = ["loom_", "--nocapture", "--test-threads=1"];
-            let run = Command::new(this).args(args).env(TWIN, broken).output().expect("the twin's process");
+            let run = Command::new(this).args(args).env(TWIN, &this_one).output().expect("the twin's process");
             let said = String::from_utf8_lossy(&run.stdout);
             assert!(said.contains("running the twin"), "the twin `{broken}` did not run: {said}");
             assert!(
@@ -67,6 +72,19 @@ pub(crate) fn twin(broken: &'static str, body: impl Fn() + Send + Sync + 'static
             println!("loom: twin `{broken}`: fails, as it must");
         }
     }
+}
+
+/// Tells one call of [`twin`] from all others: by its switch, its place, and its turn there (a loop has several).
+fn key(broken: &str, at: &Location<'_>) -> String {
+    thread_local! {
+        static TURNS: RefCell<BTreeMap<String, usize>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    let place = format!("{broken} at {}:{}", at.file(), at.line());
+    TURNS.with_borrow_mut(|turns| {
+        let turn = turns.entry(place.clone()).or_default();
+        *turn += 1;
+        format!("{place}, turn {turn}")
+    })
 }
 
 /// A model thread.
