@@ -1,0 +1,232 @@
+//! The time lines, as SVG: latency, threads held, refusals and breaker of one architecture.
+
+use std::error::Error;
+use std::io;
+
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::*;
+
+use crate::plan::{Phase, Route};
+use crate::recorder::SLICE_MS;
+use crate::server::stats::Breaker;
+use crate::story::Run;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn Error>>;
+type Points = Vec<(f64, f64)>;
+
+const SIZE: (u32, u32) = (420, 230);
+/// From faster than any call to longer than any run.
+const LATENCY_MS: std::ops::Range<f64> = 1.0..30_000.0;
+
+#[derive(Clone, Copy)]
+pub(super) enum Chart {
+    Latency,
+    Threads,
+    Refusals,
+    Breaker,
+}
+
+pub(super) const ALL: [Chart; 4] = [
+    Chart::Latency,
+    Chart::Threads,
+    Chart::Refusals,
+    Chart::Breaker,
+];
+
+/// The colour of a route, as CSS writes it.
+pub(super) fn colour(route: Route) -> String {
+    let RGBColor(r, g, b) = rgb(route);
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+fn rgb(route: Route) -> RGBColor {
+    match route {
+        Route::Payments => RGBColor(0x1f, 0x77, 0xb4),
+        Route::Orders => RGBColor(0x2c, 0xa0, 0x2c),
+        Route::Recommendations => RGBColor(0xd6, 0x27, 0x28),
+    }
+}
+
+impl Chart {
+    /// The SVG of one architecture; scales are shared with the others, so that they can be compared by eye.
+    pub(super) fn draw(self, run: &Run, all: &[Run]) -> io::Result<String> {
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+            self.draw_on(&area, run, all)
+                .map_err(|e| io::Error::other(e.to_string()))?;
+        }
+        Ok(svg)
+    }
+
+    fn draw_on(self, area: &Area<'_>, run: &Run, all: &[Run]) -> Drawn {
+        area.fill(&WHITE)?;
+        match self {
+            Chart::Latency => {
+                let y = LATENCY_MS.log_scale();
+                chart(area, run, "p99 latency, ms", y, LATENCY_MS, &latency(run))?;
+            }
+            Chart::Threads => {
+                let y = 0.0..top(all, threads);
+                chart(
+                    area,
+                    run,
+                    "threads inside a downstream call",
+                    y.clone(),
+                    y,
+                    &threads(run),
+                )?;
+            }
+            Chart::Refusals => {
+                let y = 0.0..top(all, refusals);
+                chart(
+                    area,
+                    run,
+                    "refusals per second",
+                    y.clone(),
+                    y,
+                    &refusals(run),
+                )?;
+            }
+            Chart::Breaker => {
+                let states = breaker(run);
+                let caption = if states.is_none() {
+                    "no breaker"
+                } else {
+                    "breaker: closed, half open, open"
+                };
+                let lines: Vec<_> = states
+                    .into_iter()
+                    .map(|points| (Route::SICK, points))
+                    .collect();
+                chart(area, run, caption, -0.2..2.2, -0.2..2.2, &lines)?;
+            }
+        }
+        area.present()?;
+        Ok(())
+    }
+}
+
+fn chart<Y>(
+    area: &Area<'_>,
+    run: &Run,
+    caption: &str,
+    y: Y,
+    shade: std::ops::Range<f64>,
+    lines: &[(Route, Points)],
+) -> Drawn
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let end = run.plan.total().as_secs_f64();
+    let mut chart = ChartBuilder::on(area)
+        .caption(caption, ("sans-serif", 14))
+        .margin(6)
+        .x_label_area_size(24)
+        .y_label_area_size(46)
+        .build_cartesian_2d(0.0..end, y)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_labels(8)
+        .y_labels(5)
+        .draw()?;
+    for phase in [Phase::Fault, Phase::Burst] {
+        if let Some(stretch) = run.plan.stretch(phase) {
+            let (from, to) = (
+                stretch.from_ms as f64 / 1_000.0,
+                stretch.end_ms() as f64 / 1_000.0,
+            );
+            let corners = [(from, shade.start), (to, shade.end)];
+            chart.draw_series([Rectangle::new(
+                corners,
+                RGBColor(200, 80, 80).mix(0.12).filled(),
+            )])?;
+        }
+    }
+    for (route, points) in lines {
+        chart.draw_series(LineSeries::new(
+            points.iter().copied(),
+            rgb(*route).stroke_width(2),
+        ))?;
+    }
+    Ok(())
+}
+
+/// One line for each route, from the slices of the generator.
+fn by_slice(
+    run: &Run,
+    value: impl Fn(&crate::recorder::SliceFigures) -> Option<f64>,
+) -> Vec<(Route, Points)> {
+    let line = |route: Route| {
+        let point = |s: &crate::recorder::Slice| {
+            value(&s.routes[route.index()]).map(|v| (s.from_ms as f64 / 1_000.0, v))
+        };
+        (
+            route,
+            run.generator.slices.iter().filter_map(point).collect(),
+        )
+    };
+    Route::ALL.map(line).into()
+}
+
+fn latency(run: &Run) -> Vec<(Route, Points)> {
+    by_slice(run, |s| {
+        (s.sent > 0).then(|| (s.p99_us as f64 / 1_000.0).max(LATENCY_MS.start))
+    })
+}
+
+fn refusals(run: &Run) -> Vec<(Route, Points)> {
+    by_slice(run, |s| Some(s.refused as f64 * 1_000.0 / SLICE_MS as f64))
+}
+
+fn threads(run: &Run) -> Vec<(Route, Points)> {
+    let end = run.plan.total().as_millis() as u64;
+    let line = |route: Route| {
+        let samples = run.samples.iter().filter(|s| s.at_ms <= end);
+        (
+            route,
+            samples
+                .map(|s| (s.at_ms as f64 / 1_000.0, s.stats.route(route).busy as f64))
+                .collect(),
+        )
+    };
+    Route::ALL.map(line).into()
+}
+
+/// The highest value of any architecture, with some air.
+fn top(all: &[Run], lines: impl Fn(&Run) -> Vec<(Route, Points)>) -> f64 {
+    let values = all
+        .iter()
+        .flat_map(|r| lines(r))
+        .flat_map(|(_, points)| points)
+        .map(|(_, y)| y);
+    1.1 * values.fold(1.0, f64::max)
+}
+
+/// The breaker's states as a line of steps; none where there is no breaker.
+fn breaker(run: &Run) -> Option<Points> {
+    run.last.route(Route::SICK).breaker?;
+    let height = |state| match state {
+        Breaker::Closed => 0.0,
+        Breaker::HalfOpen => 1.0,
+        Breaker::Open => 2.0,
+    };
+    let mut points = vec![(0.0, 0.0)];
+    for change in run
+        .log
+        .transitions
+        .iter()
+        .filter(|t| t.route == Route::SICK)
+    {
+        let at = change.at_us.saturating_sub(run.start_us) as f64 / 1e6;
+        let before = points[points.len() - 1].1;
+        points.extend([(at, before), (at, height(change.to))]);
+    }
+    let last = points[points.len() - 1].1;
+    points.push((run.plan.total().as_secs_f64(), last));
+    Some(points)
+}
