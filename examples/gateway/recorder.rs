@@ -46,15 +46,6 @@ impl Figures {
         self.refused_open + self.refused_full
     }
 
-    /// The part of the requests that came to good; one when there were none.
-    pub(crate) fn goodput(&self) -> f64 {
-        if self.sent == 0 {
-            1.0
-        } else {
-            self.good as f64 / self.sent as f64
-        }
-    }
-
     pub(crate) fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
         self.ok += other.ok;

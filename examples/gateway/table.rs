@@ -14,7 +14,7 @@ use crate::story::Run;
 use crate::verdict::{Kind, Verdict};
 
 const WHAT: usize = 40;
-const CELL: usize = 10;
+const CELL: usize = 11;
 
 /// The whole result: figures, pass lines, verdict.
 pub(crate) fn text(runs: &[Run], figures: &[Figure], verdict: &Verdict) -> String {

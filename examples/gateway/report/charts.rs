@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::io;
+use std::ops::Range;
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 use crate::plan::{Phase, Route};
-use crate::recorder::SLICE_MS;
+use crate::recorder::{SLICE_MS, Slice, SliceFigures};
 use crate::server::stats::Breaker;
 use crate::story::Run;
 
@@ -18,7 +19,7 @@ type Points = Vec<(f64, f64)>;
 
 const SIZE: (u32, u32) = (420, 230);
 /// From faster than any call to longer than any run.
-const LATENCY_MS: std::ops::Range<f64> = 1.0..30_000.0;
+const LATENCY_MS: Range<f64> = 1.0..30_000.0;
 
 #[derive(Clone, Copy)]
 pub(super) enum Chart {
@@ -49,122 +50,131 @@ fn rgb(route: Route) -> RGBColor {
     }
 }
 
+/// What is drawn of one architecture.
+struct Plot {
+    caption: &'static str,
+    range: Range<f64>,
+    label: fn(&f64) -> String,
+    lines: Vec<(Route, Points)>,
+}
+
 impl Chart {
     /// The SVG of one architecture; scales are shared with the others, so that they can be compared by eye.
     pub(super) fn draw(self, run: &Run, all: &[Run]) -> io::Result<String> {
+        let plot = self.plot(run, all);
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-            self.draw_on(&area, run, all)
-                .map_err(|e| io::Error::other(e.to_string()))?;
+            let drawn = match self {
+                Chart::Latency => draw_on(&area, run, &plot, plot.range.clone().log_scale()),
+                _ => draw_on(&area, run, &plot, plot.range.clone()),
+            };
+            drawn.map_err(|e| io::Error::other(e.to_string()))?;
         }
         Ok(svg)
     }
 
-    fn draw_on(self, area: &Area<'_>, run: &Run, all: &[Run]) -> Drawn {
-        area.fill(&WHITE)?;
+    fn plot(self, run: &Run, all: &[Run]) -> Plot {
+        let whole = |y: &f64| format!("{y:.0}");
         match self {
-            Chart::Latency => {
-                let y = LATENCY_MS.log_scale();
-                chart(area, run, "p99 latency, ms", y, LATENCY_MS, &latency(run))?;
-            }
-            Chart::Threads => {
-                let y = 0.0..top(all, threads);
-                chart(
-                    area,
-                    run,
-                    "threads inside a downstream call",
-                    y.clone(),
-                    y,
-                    &threads(run),
-                )?;
-            }
-            Chart::Refusals => {
-                let y = 0.0..top(all, refusals);
-                chart(
-                    area,
-                    run,
-                    "refusals per second",
-                    y.clone(),
-                    y,
-                    &refusals(run),
-                )?;
-            }
+            Chart::Latency => Plot {
+                caption: "p99 latency, ms",
+                range: LATENCY_MS,
+                label: whole,
+                lines: latency(run),
+            },
+            Chart::Threads => Plot {
+                caption: "threads inside a downstream call",
+                range: 0.0..top(all, threads),
+                label: whole,
+                lines: threads(run),
+            },
+            Chart::Refusals => Plot {
+                caption: "refusals per second",
+                range: 0.0..top(all, refusals),
+                label: whole,
+                lines: refusals(run),
+            },
             Chart::Breaker => {
                 let states = breaker(run);
-                let caption = if states.is_none() {
-                    "no breaker"
-                } else {
-                    "breaker: closed, half open, open"
-                };
-                let lines: Vec<_> = states
-                    .into_iter()
-                    .map(|points| (Route::SICK, points))
-                    .collect();
-                chart(area, run, caption, -0.2..2.2, -0.2..2.2, &lines)?;
+                Plot {
+                    caption: if states.is_some() {
+                        "breaker"
+                    } else {
+                        "no breaker"
+                    },
+                    range: -0.2..2.2,
+                    label: state_label,
+                    lines: states
+                        .into_iter()
+                        .map(|points| (Route::SICK, points))
+                        .collect(),
+                }
             }
         }
-        area.present()?;
-        Ok(())
     }
 }
 
-fn chart<Y>(
-    area: &Area<'_>,
-    run: &Run,
-    caption: &str,
-    y: Y,
-    shade: std::ops::Range<f64>,
-    lines: &[(Route, Points)],
-) -> Drawn
+fn draw_on<Y>(area: &Area<'_>, run: &Run, plot: &Plot, y: Y) -> Drawn
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
+    area.fill(&WHITE)?;
     let end = run.plan.total().as_secs_f64();
     let mut chart = ChartBuilder::on(area)
-        .caption(caption, ("sans-serif", 14))
+        .caption(plot.caption, ("sans-serif", 14))
         .margin(6)
         .x_label_area_size(24)
-        .y_label_area_size(46)
+        .y_label_area_size(56)
         .build_cartesian_2d(0.0..end, y)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .x_labels(8)
+        .x_label_formatter(&|x| format!("{x:.0} s"))
         .y_labels(5)
+        .y_label_formatter(&plot.label)
         .draw()?;
-    for phase in [Phase::Fault, Phase::Burst] {
-        if let Some(stretch) = run.plan.stretch(phase) {
-            let (from, to) = (
-                stretch.from_ms as f64 / 1_000.0,
-                stretch.end_ms() as f64 / 1_000.0,
-            );
-            let corners = [(from, shade.start), (to, shade.end)];
-            chart.draw_series([Rectangle::new(
-                corners,
-                RGBColor(200, 80, 80).mix(0.12).filled(),
-            )])?;
+    for stretch in &run.plan.stretches {
+        if matches!(stretch.phase, Phase::Fault | Phase::Burst) {
+            let seconds = |ms: u64| ms as f64 / 1_000.0;
+            let corners = [
+                (seconds(stretch.from_ms), plot.range.start),
+                (seconds(stretch.end_ms()), plot.range.end),
+            ];
+            let shade = RGBColor(200, 80, 80).mix(0.12).filled();
+            chart.draw_series([Rectangle::new(corners, shade)])?;
         }
     }
-    for (route, points) in lines {
-        chart.draw_series(LineSeries::new(
-            points.iter().copied(),
-            rgb(*route).stroke_width(2),
-        ))?;
+    for (route, points) in &plot.lines {
+        let style = rgb(*route).stroke_width(2);
+        chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
     }
+    area.present()?;
     Ok(())
 }
 
+/// The mesh asks for labels between the states too.
+fn state_label(y: &f64) -> String {
+    let states = [Breaker::Closed, Breaker::HalfOpen, Breaker::Open];
+    let state = states.into_iter().find(|s| (height(*s) - y).abs() < 0.01);
+    state.map_or(String::new(), |s| s.name().into())
+}
+
+fn height(state: Breaker) -> f64 {
+    match state {
+        Breaker::Closed => 0.0,
+        Breaker::HalfOpen => 1.0,
+        Breaker::Open => 2.0,
+    }
+}
+
 /// One line for each route, from the slices of the generator.
-fn by_slice(
-    run: &Run,
-    value: impl Fn(&crate::recorder::SliceFigures) -> Option<f64>,
-) -> Vec<(Route, Points)> {
+fn by_slice(run: &Run, value: impl Fn(&SliceFigures) -> Option<f64>) -> Vec<(Route, Points)> {
     let line = |route: Route| {
-        let point = |s: &crate::recorder::Slice| {
-            value(&s.routes[route.index()]).map(|v| (s.from_ms as f64 / 1_000.0, v))
-        };
+        let point =
+            |s: &Slice| value(&s.routes[route.index()]).map(|v| (s.from_ms as f64 / 1_000.0, v));
         (
             route,
             run.generator.slices.iter().filter_map(point).collect(),
@@ -204,17 +214,12 @@ fn top(all: &[Run], lines: impl Fn(&Run) -> Vec<(Route, Points)>) -> f64 {
         .flat_map(|r| lines(r))
         .flat_map(|(_, points)| points)
         .map(|(_, y)| y);
-    1.1 * values.fold(1.0, f64::max)
+    1.1 * values.fold(10.0, f64::max)
 }
 
 /// The breaker's states as a line of steps; none where there is no breaker.
 fn breaker(run: &Run) -> Option<Points> {
     run.last.route(Route::SICK).breaker?;
-    let height = |state| match state {
-        Breaker::Closed => 0.0,
-        Breaker::HalfOpen => 1.0,
-        Breaker::Open => 2.0,
-    };
     let mut points = vec![(0.0, 0.0)];
     for change in run
         .log
