@@ -1,0 +1,150 @@
+//! The order of the policies and the accounting of attempts, once for all drivers. Pure: it is asked for the next step
+//! and told what happened; it reads no clock, takes no lock and does not wait. Generic over the two tokens it carries,
+//! so its tests use numbers.
+//!
+//! ```text
+//! admit ──► acquire ──► run ──► done
+//!   ▲                     │ failed, an attempt left, and its pause fits the deadline
+//!   └── sleep ◄── spend ◄─┘
+//! ```
+//!
+//! Breaker before place: nobody queues for a dependency known to be down. Place inside the attempt: nobody sleeps
+//! between attempts while holding one.
+//!
+//! **Invariants.** 1. `Rejected` comes out exactly if no attempt was entered; once one was, a refusal, a spent budget or
+//! a deadline during the pause ends the call with that attempt's own error. 2. Tokens are taken by the run or dropped
+//! with the flow. 3. After `Done` nothing is asked any more.
+
+use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};
+use std::time::Duration;
+
+/// What is to be done next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    Admit,
+    Acquire,
+    Run { attempt: u32 },
+    Spend,
+    Sleep { failed: u32, pause: Duration },
+    Done,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Ended<T, E> {
+    /// It ran and returned.
+    Returned(Result<T, E>),
+    /// It ran and panicked.
+    Panicked(PanicPayload),
+    /// The caller stopped waiting while it ran.
+    Interrupted(Interrupted),
+    /// It was never entered, and never will be.
+    Refused(RejectReason),
+}
+
+#[derive(Debug)]
+pub(super) struct Flow<A, P, T, E> {
+    step: Step,
+    attempt: u32,
+    pause: Duration,
+    admission: Option<A>,
+    place: Option<P>,
+    outcome: Option<Result<T, CallError<E>>>,
+}
+
+impl<A, P, T, E> Flow<A, P, T, E> {
+    pub(super) fn new() -> Self {
+        Self { step: Step::Admit, attempt: 1, pause: Duration::ZERO, admission: None, place: None, outcome: None }
+    }
+
+    pub(super) fn next(&self) -> Step {
+        self.step
+    }
+
+    pub(super) fn admitted(&mut self, admission: Result<A, RejectReason>) {
+        match admission {
+            Ok(admission) => {
+                self.admission = Some(admission);
+                self.step = Step::Acquire;
+            }
+            Err(reason) => self.refuse(reason),
+        }
+    }
+
+    pub(super) fn acquired(&mut self, place: Result<P, RejectReason>) {
+        match place {
+            Ok(place) => {
+                self.place = Some(place);
+                self.step = Step::Run { attempt: self.attempt };
+            }
+            Err(reason) => {
+                self.admission = None;
+                self.refuse(reason);
+            }
+        }
+    }
+
+    /// What the attempt that is about to run takes along: the two tokens, and the work.
+    ///
+    /// # Panics
+    ///
+    /// In any step but `Run`, or without the work: `Run` comes after both tokens, and again only if the work came back.
+    pub(super) fn take<W>(&mut self, work: &mut Option<W>) -> (A, P, W) {
+        let taken = (self.admission.take(), self.place.take(), work.take());
+        let (Some(admission), Some(place), Some(work)) = taken else { panic!("nothing to run in {:?}", self.step) };
+        (admission, place, work)
+    }
+
+    /// The attempt has ended. `pause`: how long until the next, if there is to be one; `left`: the time to the deadline.
+    pub(super) fn finished(
+        &mut self,
+        ended: Ended<T, E>,
+        pause: impl FnOnce() -> Option<Duration>,
+        left: Option<Duration>,
+    ) {
+        let error = match ended {
+            Ended::Returned(Ok(value)) => return self.done(Ok(value)),
+            Ended::Panicked(payload) => return self.done(Err(CallError::Panicked(payload))),
+            Ended::Interrupted(why) => return self.done(Err(CallError::Interrupted(why))),
+            Ended::Refused(reason) => return self.refuse(reason),
+            Ended::Returned(Err(error)) => error,
+        };
+        self.outcome = Some(Err(CallError::Failed(error)));
+        self.step = match pause() {
+            Some(pause) if left.is_none_or(|left| pause < left) => {
+                self.attempt += 1;
+                self.pause = pause;
+                Step::Spend
+            }
+            _ => Step::Done,
+        };
+    }
+
+    pub(super) fn spent(&mut self, paid: bool) {
+        self.step = if paid { Step::Sleep { failed: self.attempt - 1, pause: self.pause } } else { Step::Done };
+    }
+
+    pub(super) fn slept(&mut self, slept: Result<(), Interrupted>) {
+        self.step = if slept.is_ok() { Step::Admit } else { Step::Done };
+    }
+
+    /// Invariant 1: an earlier attempt's own error stands.
+    fn refuse(&mut self, reason: RejectReason) {
+        self.outcome.get_or_insert(Err(CallError::Rejected(reason)));
+        self.step = Step::Done;
+    }
+
+    fn done(&mut self, outcome: Result<T, CallError<E>>) {
+        self.outcome = Some(outcome);
+        self.step = Step::Done;
+    }
+
+    /// What the caller gets.
+    ///
+    /// # Panics
+    ///
+    /// Before `Done`.
+    pub(super) fn into_result(self) -> Result<T, CallError<E>> {
+        self.outcome.expect("the flow is done")
+    }
+}

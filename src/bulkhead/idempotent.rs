@@ -1,0 +1,157 @@
+//! [`Idempotent`]: the same compartment for work that may run more than once.
+
+use super::{Bulkhead, Inner, run_again};
+use crate::context::Context;
+use crate::error::CallError;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+
+/// Calls of a [`Bulkhead`] that may be tried again. From [`Bulkhead::idempotent`].
+///
+/// One attempt at a time: the closure is `FnMut`, travels to the worker and comes back between attempts. While a stuck
+/// worker holds it there is no further attempt, and the call ends [`Interrupted`](CallError::Interrupted). A closure
+/// that consumes what it captured does not compile here, so what must run once cannot be retried by accident.
+///
+/// An attempt is tried again when it returned an error, an attempt is left, its pause ends before the deadline, and the
+/// budget pays for it. Panics, refusals and interruptions are not tried again.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use watertight::{Budget, Bulkhead, Context, Isolation, Retry};
+///
+/// let rates = Bulkhead::builder("rates", Isolation::Threads(2))
+///     .retry(Retry::exponential(Duration::from_millis(1)).attempts(3).budget(Budget::percent(100)))
+///     .timeout(Duration::from_secs(2))
+///     .build()?;
+/// let mut busy = 1; // times
+/// let rate = rates.idempotent().call(&Context::current(), move |_cx| {
+///     if busy > 0 { busy -= 1; Err("busy") } else { Ok(1.09) }
+/// });
+/// assert_eq!(rate.unwrap(), 1.09);
+/// assert_eq!((rates.state().requests, rates.state().attempts), (1, 2));
+/// # Ok::<(), watertight::BuildError>(())
+/// ```
+///
+/// ```compile_fail
+/// # let bulkhead: watertight::Bulkhead = unimplemented!();
+/// let order = String::from("a payment must not be made twice");
+/// let _ = bulkhead.idempotent().call(&watertight::Context::current(), move |_cx| {
+///     drop(order); // consumed: this closure runs once
+///     Ok::<(), ()>(())
+/// });
+/// ```
+pub struct Idempotent<T, E> {
+    bulkhead: Bulkhead,
+    result: PhantomData<fn() -> Result<T, E>>,
+}
+
+impl<T, E> Idempotent<T, E> {
+    pub(super) fn of(bulkhead: &Bulkhead) -> Self {
+        Self { bulkhead: bulkhead.clone(), result: PhantomData }
+    }
+
+    /// [`Bulkhead::call`] for work that may run again.
+    ///
+    /// # Blocking
+    ///
+    /// As there; between attempts this thread sleeps, holding no place.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn call<F>(&self, cx: &Context, f: F) -> Result<T, CallError<E>>
+    where
+        F: FnMut(&Context) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let inner = &self.bulkhead.0;
+        Inner::call(inner, cx, inner.retry.as_ref(), f, run_again)
+    }
+
+    /// [`Bulkhead::call_blocking`] for work that may run again.
+    ///
+    /// # Cancellation
+    ///
+    /// As there.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn call_blocking<F>(
+        &self,
+        cx: &Context,
+        f: F,
+    ) -> impl Future<Output = Result<T, CallError<E>>> + Send + use<T, E, F>
+    where
+        F: FnMut(&Context) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let inner = self.bulkhead.0.clone();
+        let retry = inner.retry.clone();
+        Inner::call_blocking(inner, cx.clone(), retry, f, run_again)
+    }
+
+    /// [`Bulkhead::call_here`] for work that may run again.
+    ///
+    /// # Blocking
+    ///
+    /// As there; between attempts this thread sleeps, holding no permit.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Panics
+    ///
+    /// A panic of `f` passes through.
+    pub fn call_here<F>(&self, cx: &Context, f: F) -> Result<T, CallError<E>>
+    where
+        F: FnMut(&Context) -> Result<T, E>,
+    {
+        let inner = &self.bulkhead.0;
+        inner.call_here(cx, inner.retry.as_ref(), f, run_again)
+    }
+
+    /// [`Bulkhead::call_async`] for work that may run again.
+    ///
+    /// # Cancellation
+    ///
+    /// As there.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn call_async<F, Fut>(
+        &self,
+        cx: &Context,
+        f: F,
+    ) -> impl Future<Output = Result<T, CallError<E>>> + use<T, E, F, Fut>
+    where
+        F: FnMut(Context) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let inner = self.bulkhead.0.clone();
+        let retry = inner.retry.clone();
+        Inner::call_async(inner, cx.clone(), retry, f, |mut f, cx| {
+            let future = f(cx);
+            (Some(f), future)
+        })
+    }
+}
+
+impl<T, E> Clone for Idempotent<T, E> {
+    fn clone(&self) -> Self {
+        Self::of(&self.bulkhead)
+    }
+}
+
+impl<T, E> fmt::Debug for Idempotent<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Idempotent").field(&self.bulkhead).finish()
+    }
+}

@@ -1,0 +1,101 @@
+//! A compartment's figures.
+
+use crate::error::{CallError, RejectReason};
+use crate::event::BreakerState;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// What a compartment has done and is doing. Reading it never blocks a call.
+///
+/// # Consistency
+///
+/// Each number is exact; two numbers of one snapshot may be read a moment apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct BulkheadState {
+    /// How many calls may run at once.
+    pub limit: usize,
+    /// How many may wait.
+    pub queue: usize,
+    /// Running now, on the compartment's threads or elsewhere under its permits.
+    pub running: usize,
+    /// Admitted or waiting, and not yet running.
+    pub queued: usize,
+    /// The breaker's state; `None` without one.
+    pub breaker: Option<BreakerState>,
+    /// Calls asked for since the start, refused ones included.
+    pub requests: u64,
+    /// Attempts that really entered the work. `attempts / requests` is the amplification by retries.
+    pub attempts: u64,
+    /// Calls that returned a value.
+    pub succeeded: u64,
+    /// Calls that ended with the work's own error or a panic.
+    pub failed: u64,
+    /// Calls whose caller stopped waiting while the work ran.
+    pub interrupted: u64,
+    /// Refused: no free place.
+    pub refused_full: u64,
+    /// Refused: the circuit was open.
+    pub refused_open: u64,
+    /// Refused: the context ended first.
+    pub refused_ended: u64,
+}
+
+/// Counters nobody decides on: relaxed.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) requests: AtomicU64,
+    pub(super) attempts: AtomicU64,
+    succeeded: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) interrupted: AtomicU64,
+    refused_full: AtomicU64,
+    refused_open: AtomicU64,
+    refused_ended: AtomicU64,
+}
+
+pub(super) fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Figures {
+    pub(super) fn new() -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
+            succeeded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            interrupted: AtomicU64::new(0),
+            refused_full: AtomicU64::new(0),
+            refused_open: AtomicU64::new(0),
+            refused_ended: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts how a call ended.
+    pub(super) fn ended<T, E>(&self, result: &Result<T, CallError<E>>) {
+        add(match result {
+            Ok(_) => &self.succeeded,
+            Err(CallError::Failed(_) | CallError::Panicked(_)) => &self.failed,
+            Err(CallError::Interrupted(_)) => &self.interrupted,
+            Err(CallError::Rejected(RejectReason::CircuitOpen { .. })) => &self.refused_open,
+            Err(CallError::Rejected(RejectReason::DeadlinePassed | RejectReason::Cancelled(_))) => &self.refused_ended,
+            Err(CallError::Rejected(_)) => &self.refused_full,
+        });
+    }
+
+    /// The figures, beside what is read elsewhere.
+    pub(super) fn snapshot(&self, now: BulkheadState) -> BulkheadState {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BulkheadState {
+            requests: read(&self.requests),
+            attempts: read(&self.attempts),
+            succeeded: read(&self.succeeded),
+            failed: read(&self.failed),
+            interrupted: read(&self.interrupted),
+            refused_full: read(&self.refused_full),
+            refused_open: read(&self.refused_open),
+            refused_ended: read(&self.refused_ended),
+            ..now
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! [`Clock`]: the one place where time is read, and where somebody asks to be woken later.
+//!
+//! Two kinds: the system's, and a [`ManualClock`] that stands still until a test moves it. A clock is a value that a
+//! [`Context`](crate::Context) or a builder carries, so everything that waits or measures follows it.
+//!
+//! **Invariants.** 1. Nothing outside this room calls `Instant::now`. 2. An alarm wakes its waiter at most once, and
+//! only when its instant has come; a waiter must look again after a wake-up, because others may wake it too.
+//! **Locking.** One lock per clock, held for map operations only; waiters are woken after it is let go.
+//!
+//! Under loom only the manual kind lives: the system's clock stands still and never rings.
+
+mod manual;
+#[cfg(not(watertight_loom))]
+mod timer;
+
+pub use manual::ManualClock;
+
+use crate::sync::{Arc, Parker, Waiter};
+use manual::Manual;
+use std::fmt;
+use std::time::Instant;
+
+/// Where time comes from: the system, or a test.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use watertight::{Clock, Context, ManualClock};
+///
+/// let time = ManualClock::new();
+/// let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(60));
+/// assert!(cx.check().is_ok());
+/// time.advance(Duration::from_secs(61)); // no test waits a minute for this
+/// assert!(cx.check().is_err());
+/// ```
+#[derive(Clone, Default)]
+pub struct Clock(Kind);
+
+#[derive(Clone, Default)]
+enum Kind {
+    #[default]
+    System,
+    Manual(Arc<Manual>),
+}
+
+impl Clock {
+    /// The system's monotonic clock. The default.
+    ///
+    /// It starts one thread, called `watertight-time`, the first time a *future* has to be woken by it; threads that
+    /// wait need none.
+    pub const fn system() -> Self {
+        Self(Kind::System)
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        match &self.0 {
+            Kind::System => system_now(),
+            Kind::Manual(manual) => manual.now(),
+        }
+    }
+
+    /// Wakes `waiter` at `at`; dropping the alarm calls it off. `None`: the waiter has been woken already and must look
+    /// again, because the instant has passed or because the system refuses the thread that would keep the time.
+    pub(crate) fn wake_at(&self, at: Instant, waiter: Waiter) -> Option<Alarm> {
+        match &self.0 {
+            #[cfg(not(watertight_loom))]
+            Kind::System => timer::Timer::global().arm(at, waiter).map(|key| Alarm(Armed::System(key))),
+            #[cfg(watertight_loom)]
+            Kind::System => Some(Alarm(Armed::Nowhere(waiter))),
+            Kind::Manual(manual) => manual.arm(at, waiter).map(|key| Alarm(Armed::Manual(manual.clone(), key))),
+        }
+    }
+
+    /// Parks this thread until it is woken or, at the latest, `at`. May return early.
+    pub(crate) fn park_until(&self, parker: &Parker, at: Option<Instant>) {
+        match (at, &self.0) {
+            (None, _) => parker.park(),
+            (Some(at), Kind::System) => parker.park_until(at),
+            (Some(at), Kind::Manual(_)) => {
+                let _alarm = self.wake_at(at, Waiter::thread(parker));
+                parker.park();
+            }
+        }
+    }
+}
+
+#[cfg(not(watertight_loom))]
+fn system_now() -> Instant {
+    Instant::now()
+}
+
+/// The same instant throughout the process: a model must replay exactly.
+#[cfg(watertight_loom)]
+pub(crate) fn system_now() -> Instant {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *START.get_or_init(Instant::now)
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::System => "Clock(system)",
+            Kind::Manual(_) => "Clock(manual)",
+        })
+    }
+}
+
+/// A wake-up that was asked for. Dropping it calls it off; one that is already on its way may still arrive, and is then
+/// an early wake-up like any other.
+#[derive(Debug)]
+#[must_use = "dropping an alarm calls it off"]
+pub(crate) struct Alarm(Armed);
+
+enum Armed {
+    #[cfg(not(watertight_loom))]
+    System(timer::Key),
+    #[cfg(watertight_loom)]
+    Nowhere(#[expect(dead_code, reason = "held, never woken: the modelled system clock stands still")] Waiter),
+    Manual(Arc<Manual>, manual::Key),
+}
+
+impl fmt::Debug for Armed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("armed")
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        match &self.0 {
+            #[cfg(not(watertight_loom))]
+            Armed::System(key) => timer::Timer::global().disarm(*key),
+            #[cfg(watertight_loom)]
+            Armed::Nowhere(_) => {}
+            Armed::Manual(manual, key) => manual.disarm(*key),
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! [`Context`]: a deadline, a token and a clock, carried together. What a wait ends at, and what a job inherits.
+//!
+//! There is an ambient context per thread, [`Context::current`]: a pool sets it around a job to what was current where
+//! the job was submitted, so a deadline travels without being passed along.
+//!
+//! **Invariants.** 1. A context made from another only tightens its deadline and only adds reasons to be cancelled.
+//! 2. Whoever enters a context puts back what was there. **Locking.** None.
+
+use crate::cancel::{CancelToken, Cancelled, TokenWait};
+use crate::clock::Clock;
+use crate::deadline::Deadline;
+use crate::error::Interrupted;
+use crate::sync::{Arc, thread_local};
+use crate::wait::{Nothing, Until, Waiting, block_on};
+use std::cell::RefCell;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
+use std::task::{self, Poll};
+use std::time::{Duration, Instant};
+
+/// What bounds a piece of work: a [`Deadline`], a [`CancelToken`] and the [`Clock`] by which they are judged.
+///
+/// Everything in this crate that waits takes one. It is cheap to clone, and the [background](Self::background), which
+/// never ends, costs nothing.
+///
+/// # Examples
+///
+/// A deadline travels by itself: the job sees the context of whoever submitted it.
+///
+/// ```
+/// use std::time::Duration;
+/// use watertight::{Context, Pool};
+///
+/// let pool = Pool::builder("work").threads(1).build()?;
+/// let cx = Context::current().with_timeout(Duration::from_millis(200));
+/// let left = cx.in_scope(|| pool.submit(|| Context::current().remaining()))?.join()?;
+/// assert!(left.unwrap() <= Duration::from_millis(200));
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Context(Option<Arc<Inner>>);
+
+#[derive(Clone)]
+struct Inner {
+    deadline: Deadline,
+    token: CancelToken,
+    clock: Clock,
+}
+
+static NEVER: CancelToken = CancelToken::never();
+static SYSTEM: Clock = Clock::system();
+
+thread_local! {
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
+    static CURRENT: RefCell<Context> = RefCell::new(Context::background());
+}
+
+impl Context {
+    /// The context that never ends, on the system's clock. Also the default.
+    pub const fn background() -> Self {
+        Self(None)
+    }
+
+    /// This thread's ambient context: that of the job or [scope](Self::in_scope) it is in, else the
+    /// [background](Self::background).
+    pub fn current() -> Self {
+        CURRENT.try_with(|current| current.borrow().clone()).unwrap_or_default()
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = match &self.0 {
+            Some(inner) => Inner::clone(inner),
+            None => Inner { deadline: Deadline::NEVER, token: CancelToken::never(), clock: Clock::system() },
+        };
+        change(&mut inner);
+        Self(Some(Arc::new(inner)))
+    }
+
+    /// The same, ending at `deadline` at the latest: it only tightens.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: impl Into<Deadline>) -> Self {
+        let deadline = deadline.into();
+        self.with(|inner| inner.deadline = inner.deadline.min(deadline))
+    }
+
+    /// The same, ending `d` from now at the latest, by this context's clock.
+    #[must_use]
+    pub fn with_timeout(&self, d: Duration) -> Self {
+        let now = self.now();
+        self.with(|inner| inner.deadline = inner.deadline.child(now, d))
+    }
+
+    /// The same, ending also when `token` is cancelled.
+    #[must_use]
+    pub fn with_token(&self, token: &CancelToken) -> Self {
+        self.with(|inner| {
+            inner.token = if inner.token.is_never() { token.clone() } else { inner.token.link(token) };
+        })
+    }
+
+    /// The same by another clock.
+    #[must_use]
+    pub fn with_clock(&self, clock: &Clock) -> Self {
+        self.with(|inner| inner.clock = clock.clone())
+    }
+
+    /// A context below this one that can be cancelled by itself, and the token that does it.
+    pub(crate) fn child(&self) -> (Self, CancelToken) {
+        let token = self.token().child();
+        (self.with(|inner| inner.token = token.clone()), token)
+    }
+
+    /// The time, by this context's clock.
+    pub fn now(&self) -> Instant {
+        self.clock().now()
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        self.0.as_ref().map_or(&SYSTEM, |inner| &inner.clock)
+    }
+
+    /// The deadline.
+    pub fn deadline(&self) -> Deadline {
+        self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.deadline)
+    }
+
+    /// The time left, which is what clients' time-out arguments want: `None` for no deadline, zero once it has passed.
+    pub fn remaining(&self) -> Option<Duration> {
+        let deadline = self.deadline();
+        if deadline.is_never() { None } else { deadline.remaining(self.now()) }
+    }
+
+    /// The token.
+    pub fn token(&self) -> &CancelToken {
+        self.0.as_ref().map_or(&NEVER, |inner| &inner.token)
+    }
+
+    /// The cooperative checkpoint: `Err` once the context has ended. Reads the clock only if there is a deadline.
+    ///
+    /// # Errors
+    ///
+    /// The cause of the cancellation, or [`Interrupted::DeadlinePassed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::{Context, Interrupted};
+    ///
+    /// fn crunch(parts: &[u64]) -> Result<u64, Interrupted> {
+    ///     let cx = Context::current();
+    ///     let mut sum = 0;
+    ///     for part in parts {
+    ///         cx.check()?; // stop as soon as nobody wants it
+    ///         sum += part;
+    ///     }
+    ///     Ok(sum)
+    /// }
+    /// assert_eq!(crunch(&[1, 2, 3]), Ok(6));
+    /// ```
+    pub fn check(&self) -> Result<(), Interrupted> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        inner.token.check()?;
+        if !inner.deadline.is_never() && inner.deadline.is_past(inner.clock.now()) {
+            return Err(Interrupted::DeadlinePassed);
+        }
+        Ok(())
+    }
+
+    /// A future of its end: cancelled or past its deadline, whichever is first.
+    pub fn ended(&self) -> Cancelled {
+        Cancelled::new(self.token(), self.deadline(), self.clock().clone())
+    }
+
+    /// Runs `f` with this context as the ambient one.
+    pub fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _entered = self.enter();
+        f()
+    }
+
+    /// Makes this the ambient context of this thread until the guard is dropped. Drop guards in the reverse order of
+    /// their making. Holding one across an `.await` is wrong even where it compiles: use [`wrap`](Self::wrap).
+    pub fn enter(&self) -> Entered<'_> {
+        let before = CURRENT.try_with(|current| current.replace(self.clone())).ok();
+        Entered { before, here: PhantomData }
+    }
+
+    /// `future` with this context as the ambient one whenever it is polled.
+    pub fn wrap<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        let cx = self.clone();
+        async move {
+            let mut future = pin!(future);
+            poll_fn(|task| cx.in_scope(|| future.as_mut().poll(task))).await
+        }
+    }
+
+    /// `future`, wrapped, or the end of this context, whichever is first. If the context has ended before the first
+    /// poll, `future` is not polled at all.
+    ///
+    /// # Cancellation
+    ///
+    /// When the context ends, `future` is dropped together with this one; its output is lost.
+    ///
+    /// # Errors
+    ///
+    /// Why the context ended.
+    pub fn run<F: Future>(&self, future: F) -> impl Future<Output = Result<F::Output, Interrupted>> + use<F> {
+        let cx = self.clone();
+        async move {
+            cx.check()?;
+            let mut ended = cx.ended();
+            let mut future = pin!(cx.wrap(future));
+            poll_fn(|task| match future.as_mut().poll(task) {
+                Poll::Ready(output) => Poll::Ready(Ok(output)),
+                Poll::Pending => Pin::new(&mut ended).poll(task).map(Err),
+            })
+            .await
+        }
+    }
+
+    /// Sleeps for `d`, or until the context ends.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks this thread; the context's end ends it.
+    ///
+    /// # Errors
+    ///
+    /// Why the context ended before `d` was over.
+    pub fn sleep(&self, d: Duration) -> Result<(), Interrupted> {
+        let alarm = Alarm { cx: self, at: Deadline::after(self.now(), d) };
+        let Err(why) = block_on(Nothing::<()>::new(), &alarm) else { return Ok(()) };
+        alarm.woken(why)
+    }
+
+    /// [`sleep`](Self::sleep) as a future.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it ends it.
+    pub fn sleep_async(&self, d: Duration) -> Sleep {
+        let at = Deadline::after(self.now(), d);
+        let waiting = Waiting::new(Nothing::new(), &Alarm { cx: self, at });
+        Sleep { cx: self.clone(), at, waiting }
+    }
+}
+
+impl CancelToken {
+    /// Waits on this thread until the token is cancelled: its cause, or `None` if `cx` ended first.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks this thread; the end of `cx` ends it.
+    pub fn wait(&self, cx: &Context) -> Option<Interrupted> {
+        block_on(self.waiting(), cx).ok()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("deadline", &self.deadline())
+            .field("token", self.token())
+            .field("clock", self.clock())
+            .finish()
+    }
+}
+
+impl Until for Context {
+    type Cancel = TokenWait;
+
+    fn deadline(&self) -> Deadline {
+        self.deadline()
+    }
+
+    fn clock(&self) -> &Clock {
+        self.clock()
+    }
+
+    fn cancel(&self) -> TokenWait {
+        self.token().waiting()
+    }
+}
+
+/// A sleep is a wait for nothing that ends at the sooner of two deadlines.
+struct Alarm<'a> {
+    cx: &'a Context,
+    at: Deadline,
+}
+
+impl Alarm<'_> {
+    fn woken(&self, why: Interrupted) -> Result<(), Interrupted> {
+        if why == Interrupted::DeadlinePassed && self.at <= self.cx.deadline() { Ok(()) } else { Err(why) }
+    }
+}
+
+impl Until for Alarm<'_> {
+    type Cancel = TokenWait;
+
+    fn deadline(&self) -> Deadline {
+        self.at.min(self.cx.deadline())
+    }
+
+    fn clock(&self) -> &Clock {
+        self.cx.clock()
+    }
+
+    fn cancel(&self) -> TokenWait {
+        self.cx.token().waiting()
+    }
+}
+
+/// The future of [`Context::sleep_async`].
+///
+/// # Panics
+///
+/// When polled after it was ready.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Sleep {
+    cx: Context,
+    at: Deadline,
+    waiting: Waiting<Nothing<()>, TokenWait>,
+}
+
+impl Future for Sleep {
+    type Output = Result<(), Interrupted>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let ended = Pin::new(&mut self.waiting).poll(task);
+        ended.map(|ended| ended.or_else(|why| Alarm { cx: &self.cx, at: self.at }.woken(why)))
+    }
+}
+
+/// Puts the earlier ambient context back when dropped. Made by [`Context::enter`].
+#[must_use = "the context is left at once when the guard is dropped"]
+pub struct Entered<'a> {
+    before: Option<Context>,
+    here: PhantomData<(&'a Context, *const ())>, // this thread only
+}
+
+impl fmt::Debug for Entered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entered")
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = self.before.take() {
+            // The context that leaves is dropped after the cell is free again: its drop may look at the ambient one.
+            let left = CURRENT.try_with(|current| current.replace(before));
+            drop(left);
+        }
+    }
+}
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::*;
+    use crate::{CancelCause, ManualClock};
+
+    #[test]
+    fn entering_puts_back_what_was_there() {
+        let a = Context::background().with_timeout(Duration::from_secs(1));
+        let b = a.with_timeout(Duration::from_millis(1));
+        a.in_scope(|| {
+            assert_eq!(Context::current().deadline(), a.deadline());
+            b.in_scope(|| assert_eq!(Context::current().deadline(), b.deadline()));
+            let unwound =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| b.in_scope(|| panic!("on purpose"))));
+            assert!(unwound.is_err());
+            assert_eq!(Context::current().deadline(), a.deadline());
+        });
+        assert_eq!(Context::current().deadline(), Deadline::NEVER);
+    }
+
+    #[test]
+    fn a_sleep_ends_at_its_time_at_the_deadline_or_by_cancel() {
+        let time = ManualClock::new();
+        let cx = Context::background().with_clock(&time.clock());
+        let token = CancelToken::new();
+        let tight = cx.with_timeout(Duration::from_secs(5)).with_token(&token);
+        std::thread::scope(|s| {
+            let full = s.spawn(|| tight.sleep(Duration::from_secs(5)));
+            let cut = s.spawn(|| tight.sleep(Duration::from_secs(6)));
+            let long = s.spawn(|| cx.with_token(&token).sleep(Duration::from_secs(60)));
+            while time.waiting() < 3 {
+                std::thread::yield_now();
+            }
+            time.advance(Duration::from_secs(5));
+            assert_eq!(full.join().unwrap(), Ok(()));
+            assert_eq!(cut.join().unwrap(), Err(Interrupted::DeadlinePassed));
+            token.cancel();
+            assert_eq!(long.join().unwrap(), Err(Interrupted::Cancelled(CancelCause::Requested)));
+        });
+        assert_eq!(time.waiting(), 0);
+    }
+
+    #[test]
+    fn a_sleep_of_no_time_and_one_that_never_ends() {
+        let time = ManualClock::new();
+        let cx = Context::background().with_clock(&time.clock());
+        assert_eq!(cx.sleep(Duration::ZERO), Ok(()));
+        let mut never = cx.sleep_async(Duration::MAX);
+        let mut task = task::Context::from_waker(task::Waker::noop());
+        assert!(Pin::new(&mut never).poll(&mut task).is_pending());
+        assert_eq!(time.waiting(), 0);
+    }
+
+    #[test]
+    fn run_ends_with_the_context_and_polls_nothing_after_the_end() {
+        let time = ManualClock::new();
+        let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
+        let mut task = task::Context::from_waker(task::Waker::noop());
+        let mut run = pin!(cx.run(std::future::pending::<()>()));
+        assert!(run.as_mut().poll(&mut task).is_pending());
+        time.advance(Duration::from_secs(1));
+        assert_eq!(run.as_mut().poll(&mut task), Poll::Ready(Err(Interrupted::DeadlinePassed)));
+        let mut late = pin!(cx.run(poll_fn(|_| -> Poll<()> { unreachable!("the context has ended") })));
+        assert!(matches!(late.as_mut().poll(&mut task), Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn it_works_under_two_executors() {
+        let cx = Context::background();
+        let nap = || cx.sleep_async(Duration::from_millis(1));
+        assert_eq!(futures::executor::block_on(nap()), Ok(()));
+        let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(tokio.block_on(nap()), Ok(()));
+    }
+}

@@ -1,0 +1,180 @@
+//! What happened, as data: [`Event`] and [`Observer`].
+//!
+//! **Locking.** Events are sent outside every lock of ours. A panic in an observer is caught here and goes nowhere: an
+//! observer can slow down the thread that tells it, and nothing else.
+
+use crate::error::{Interrupted, RejectReason};
+use crate::sync::Shared;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// The state of a circuit breaker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// Calls pass and are counted.
+    Closed,
+    /// Calls are refused until the open interval is over.
+    Open,
+    /// A bounded number of probes passes; the rest is refused.
+    HalfOpen,
+}
+
+impl fmt::Display for BreakerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        })
+    }
+}
+
+/// Something that happened to a pool, breaker or bulkhead called `name`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Work was refused before admission.
+    Rejected {
+        /// Who refused it.
+        name: &'a str,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// A queued job was dropped unrun.
+    Shed {
+        /// Whose job.
+        name: &'a str,
+        /// The job's own name, if it has one.
+        job: Option<&'a str>,
+        /// Why.
+        cause: Interrupted,
+    },
+    /// A job panicked; its worker goes on.
+    Panicked {
+        /// Whose job.
+        name: &'a str,
+        /// The job's own name, if it has one.
+        job: Option<&'a str>,
+        /// The panic's text, if it had one.
+        message: Option<&'a str>,
+    },
+    /// A breaker changed its state. Sent exactly once per change.
+    BreakerChanged {
+        /// Whose breaker.
+        name: &'a str,
+        /// From.
+        from: BreakerState,
+        /// To.
+        to: BreakerState,
+    },
+    /// An attempt failed and another follows.
+    Retrying {
+        /// Whose call.
+        name: &'a str,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// The pause before the next.
+        pause: Duration,
+    },
+}
+
+/// Is told what happens. Called on the thread it happens on, outside every lock, so it should be quick; a panic in it
+/// is caught and dropped.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+/// use watertight::event::{self, Event};
+/// use watertight::Pool;
+///
+/// let panics = Arc::new(AtomicUsize::new(0));
+/// let seen = panics.clone();
+/// let pool = Pool::builder("watched")
+///     .threads(1)
+///     .observer(event::from_fn(move |e| {
+///         if let Event::Panicked { .. } = e {
+///             seen.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }))
+///     .build()?;
+/// assert!(pool.submit(|| panic!("on purpose"))?.join().is_err());
+/// assert_eq!(panics.load(Ordering::Relaxed), 1);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// An observer made of a closure.
+pub fn from_fn<F: Fn(&Event<'_>) + Send + Sync>(f: F) -> impl Observer + use<F> {
+    FromFn(f)
+}
+
+struct FromFn<F>(F);
+
+impl<F: Fn(&Event<'_>) + Send + Sync> Observer for FromFn<F> {
+    fn event(&self, event: &Event<'_>) {
+        (self.0)(event);
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Shared<O> {
+    fn event(&self, event: &Event<'_>) {
+        (**self).event(event);
+    }
+}
+
+/// An observer or none, as the holders keep it.
+#[derive(Clone, Default)]
+pub(crate) struct Observed(Option<Shared<dyn Observer>>);
+
+impl Observed {
+    pub(crate) fn by(observer: impl Observer + 'static) -> Self {
+        Self(Some(Shared::new(observer)))
+    }
+
+    /// Tells the observer, if there is one. Call it outside every lock.
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        if let Some(observer) = &self.0 {
+            let told = catch_unwind(AssertUnwindSafe(|| observer.event(&event)));
+            if let Err(payload) = told {
+                drop_quietly(payload);
+            }
+        }
+    }
+}
+
+/// Drops a value of the user's; a panic in its `drop` goes nowhere.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
+        // A payload whose own drop panics again is given up on: leaking it is the only end to this.
+        std::mem::forget(second);
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Observed(yes)" } else { "Observed(no)" })
+    }
+}
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_observer_hurts_nobody() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("again");
+            }
+        }
+        let hostile = Observed::by(from_fn(|_| std::panic::panic_any(Bomb)));
+        hostile.tell(Event::Rejected { name: "x", reason: RejectReason::ShuttingDown });
+    }
+}

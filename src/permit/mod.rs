@@ -1,0 +1,398 @@
+//! [`Limit`] and [`Permit`]: how many at once, and one of them. First come, first served; resizable while in use.
+//!
+//! **States** of one acquisition: fresh → waiting → granted → taken, or given up from any of the first three.
+//! **Invariants.** 1. `in_use` counts permits taken plus permits granted and not yet taken; it never exceeds the largest
+//! limit since it was last within the limit. 2. Somebody waits only while `in_use >= limit`, so nobody can overtake.
+//! 3. A waiter that was granted a permit and gives up passes it on. 4. Once closed, nobody is granted anything, and
+//! exactly one caller, `close` or a release, is told that the last permit is back. **Locking.** One lock; wakers run
+//! after it is let go.
+
+#[cfg(all(test, watertight_loom))]
+mod loom_tests;
+#[cfg(all(test, not(watertight_loom)))]
+mod tests;
+
+use crate::cancel::TokenWait;
+use crate::context::Context;
+use crate::error::{BuildError, RejectReason};
+use crate::sync::{Arc, Mutex, Waiter, broken};
+use crate::wait::line::{Line, Place};
+use crate::wait::{Wait, Waiting, block_on};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+/// The most permits and the most waiters a limit can have.
+const MAX: usize = u32::MAX as usize;
+
+/// How many may do a thing at once.
+///
+/// A counting limit, shared by its clones. [`try_acquire`](Self::try_acquire) never waits,
+/// [`acquire`](Self::acquire) blocks until the context ends, [`acquire_async`](Self::acquire_async) is a future. Waiters
+/// are served in the order in which they came.
+///
+/// # Examples
+///
+/// ```
+/// use watertight::{Context, Limit};
+///
+/// let limit = Limit::new(2);
+/// let first = limit.try_acquire()?;
+/// let second = limit.acquire(&Context::current())?;
+/// assert!(limit.try_acquire().is_err());
+/// drop(first); // gives it back
+/// assert_eq!(limit.in_flight(), 1);
+/// # Ok::<(), watertight::RejectReason>(())
+/// ```
+#[derive(Clone)]
+pub struct Limit(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    max_waiting: usize,
+}
+
+struct State {
+    limit: usize,
+    in_use: usize,
+    waiting: Line<Waiter>,
+    /// Served, but not yet come back to take it.
+    granted: BTreeSet<Place>,
+    closed: bool,
+}
+
+/// Builds a [`Limit`] with a bound on its waiters.
+///
+/// | setting | default | range |
+/// |---|---|---|
+/// | permits | given to [`Limit::builder`] | 1 to 4,294,967,295 |
+/// | [`queue`](Self::queue) | 4,294,967,295 | 0 to 4,294,967,295 |
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until build()"]
+pub struct LimitBuilder {
+    permits: usize,
+    queue: usize,
+}
+
+impl LimitBuilder {
+    /// How many may wait; 0 refuses at once whoever cannot be served.
+    pub fn queue(mut self, waiting: usize) -> Self {
+        self.queue = waiting;
+        self
+    }
+
+    /// Makes the limit.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::OutOfRange`] for a limit of 0 or a number beyond the range.
+    pub fn build(self) -> Result<Limit, BuildError> {
+        check(self.permits)?;
+        if self.queue > MAX {
+            return Err(BuildError::out_of_range("queue", self.queue, "at most 4294967295"));
+        }
+        let state =
+            State { limit: self.permits, in_use: 0, waiting: Line::new(), granted: BTreeSet::new(), closed: false };
+        Ok(Limit(Arc::new(Inner { state: Mutex::new(state), max_waiting: self.queue })))
+    }
+}
+
+fn check(permits: usize) -> Result<(), BuildError> {
+    if (1..=MAX).contains(&permits) {
+        return Ok(());
+    }
+    Err(BuildError::out_of_range("permits", permits, "1 to 4294967295: a limit of 0 would refuse everything"))
+}
+
+impl Limit {
+    /// A limit of so many, with any number of waiters.
+    ///
+    /// # Panics
+    ///
+    /// For 0, or more than 4,294,967,295. Numbers that come from a configuration go through [`Limit::builder`], which
+    /// returns an error instead.
+    pub fn new(permits: usize) -> Self {
+        match Self::builder(permits).build() {
+            Ok(limit) => limit,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// A limit of so many, to be configured.
+    pub fn builder(permits: usize) -> LimitBuilder {
+        LimitBuilder { permits, queue: MAX }
+    }
+
+    /// A permit now, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](RejectReason::Full) with the limit and how many wait;
+    /// [`ShuttingDown`](RejectReason::ShuttingDown).
+    pub fn try_acquire(&self) -> Result<Permit, RejectReason> {
+        let mut state = self.0.state.lock();
+        if state.closed {
+            return Err(RejectReason::ShuttingDown);
+        }
+        if state.in_use >= state.limit {
+            return Err(state.full());
+        }
+        state.in_use += 1;
+        drop(state);
+        Ok(Permit { limit: Some(self.clone()) })
+    }
+
+    /// A permit, as soon as it is this caller's turn.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks this thread until a permit is granted or `cx` ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](RejectReason::Full) if too many wait already; [`DeadlinePassed`](RejectReason::DeadlinePassed) or
+    /// [`Cancelled`](RejectReason::Cancelled) as `cx` ended; [`ShuttingDown`](RejectReason::ShuttingDown).
+    ///
+    /// # Fairness
+    ///
+    /// First come, first served; nobody overtakes those who wait.
+    pub fn acquire(&self, cx: &Context) -> Result<Permit, RejectReason> {
+        self.acquire_among(cx, self.0.max_waiting)
+    }
+
+    /// `acquire` with another bound on how many wait: a worker that has been admitted elsewhere waits whatever the queue.
+    pub(crate) fn acquire_among(&self, cx: &Context, max_waiting: usize) -> Result<Permit, RejectReason> {
+        cx.check()?;
+        match self.try_acquire() {
+            Err(RejectReason::Full { .. }) => block_on(self.waiting_among(max_waiting), cx)?,
+            decided => decided,
+        }
+    }
+
+    /// [`acquire`](Self::acquire) as a future. Nothing is asked for until its first poll.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it leaves the line; a permit granted meanwhile goes to the next.
+    pub fn acquire_async(&self, cx: &Context) -> Acquire {
+        Acquire { waiting: Waiting::new(self.waiting_among(self.0.max_waiting), cx), cx: cx.clone(), begun: false }
+    }
+
+    pub(crate) fn waiting_among(&self, max_waiting: usize) -> PermitWait {
+        PermitWait { limit: self.clone(), place: None, max_waiting }
+    }
+
+    /// Changes how many there may be. Growing serves those who wait; shrinking takes nothing away, it just grants no
+    /// more until enough are back.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::OutOfRange`] for 0 or a number beyond the range; nothing is changed then.
+    pub fn resize(&self, permits: usize) -> Result<(), BuildError> {
+        check(permits)?;
+        let mut state = self.0.state.lock();
+        state.limit = permits;
+        let mut served = Vec::new();
+        while state.in_use < state.limit {
+            let Some((place, waiter)) = state.waiting.serve() else { break };
+            state.in_use += 1;
+            state.granted.insert(place);
+            served.push(waiter);
+        }
+        drop(state);
+        served.into_iter().for_each(Waiter::wake);
+        Ok(())
+    }
+
+    /// The limit.
+    pub fn permits(&self) -> usize {
+        self.0.state.lock().limit
+    }
+
+    /// How many permits are out.
+    pub fn in_flight(&self) -> usize {
+        self.0.state.lock().in_use
+    }
+
+    /// How many wait for one.
+    pub fn waiting(&self) -> usize {
+        self.0.state.lock().waiting.len()
+    }
+
+    /// Grants nothing more and sends those who wait away. True for the one caller that finds all permits back.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.0.state.lock();
+        let last_out = !state.closed && state.in_use == 0;
+        state.closed = true;
+        let sent_away = state.waiting.empty();
+        drop(state);
+        sent_away.for_each(Waiter::wake);
+        last_out
+    }
+
+    /// Takes one permit back and serves the next in line. True if it was the last one of a closed limit.
+    fn release(&self) -> bool {
+        let mut state = self.0.state.lock();
+        let (next, last_out) = state.take_back();
+        drop(state);
+        if let Some(waiter) = next {
+            waiter.wake();
+        }
+        last_out
+    }
+}
+
+impl State {
+    fn full(&self) -> RejectReason {
+        RejectReason::Full { limit: self.limit, waiting: self.waiting.len() }
+    }
+
+    /// Hands one permit to the next in line, or counts it as back.
+    fn take_back(&mut self) -> (Option<Waiter>, bool) {
+        let shrinking = self.in_use > self.limit && !broken("permit: a shrunk limit is forgotten");
+        if !shrinking {
+            if let Some((place, waiter)) = self.waiting.serve() {
+                self.granted.insert(place);
+                return (Some(waiter), false);
+            }
+        }
+        self.in_use -= 1;
+        (None, self.closed && self.in_use == 0)
+    }
+}
+
+impl fmt::Debug for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.state.lock();
+        f.debug_struct("Limit")
+            .field("permits", &state.limit)
+            .field("in_flight", &state.in_use)
+            .field("waiting", &state.waiting.len())
+            .field("closed", &state.closed)
+            .finish()
+    }
+}
+
+/// One of a [`Limit`]'s permits. Dropping it gives it back; it goes wherever the work goes.
+#[must_use = "a permit that is dropped at once limits nothing"]
+pub struct Permit {
+    limit: Option<Limit>,
+}
+
+impl Permit {
+    /// Gives it back; true if it was the last one of a closed limit.
+    pub(crate) fn release(mut self) -> bool {
+        self.limit.take().is_some_and(|limit| limit.release())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(limit) = self.limit.take() {
+            limit.release();
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Permit")
+    }
+}
+
+/// The wait for a permit.
+pub(crate) struct PermitWait {
+    limit: Limit,
+    place: Option<Place>,
+    max_waiting: usize,
+}
+
+impl Wait for PermitWait {
+    type Output = Result<Permit, RejectReason>;
+
+    fn poll_wait(&mut self, w: &Waiter) -> Poll<Self::Output> {
+        let mut state = self.limit.0.state.lock();
+        let Some(place) = self.place else {
+            if state.closed {
+                return Poll::Ready(Err(RejectReason::ShuttingDown));
+            }
+            if state.in_use < state.limit {
+                state.in_use += 1;
+                drop(state);
+                return Poll::Ready(Ok(Permit { limit: Some(self.limit.clone()) }));
+            }
+            if state.waiting.len() >= self.max_waiting {
+                return Poll::Ready(Err(state.full()));
+            }
+            self.place = Some(state.waiting.join(w.clone()));
+            return Poll::Pending;
+        };
+        if state.granted.remove(&place) {
+            drop(state);
+            return Poll::Ready(Ok(Permit { limit: Some(self.limit.clone()) }));
+        }
+        let before = match state.waiting.get_mut(place) {
+            None => return Poll::Ready(Err(RejectReason::ShuttingDown)), // sent away by `close`
+            Some(mine) if mine.will_wake(w) => None,
+            Some(mine) => Some(std::mem::replace(mine, w.clone())),
+        };
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    fn give_up(&mut self) {
+        self.leave();
+    }
+}
+
+impl PermitWait {
+    /// Leaves the line, passing on what was granted meanwhile. True if that was the last permit of a closed limit.
+    pub(crate) fn leave(&mut self) -> bool {
+        let Some(place) = self.place.take() else { return false };
+        let mut state = self.limit.0.state.lock();
+        let left = state.waiting.leave(place);
+        let granted = state.granted.remove(&place) && !broken("permit: who gives up keeps what was granted");
+        let (next, last_out) = if granted { state.take_back() } else { (None, false) };
+        drop(state);
+        drop(left);
+        if let Some(waiter) = next {
+            waiter.wake();
+        }
+        last_out
+    }
+}
+
+/// The future of [`Limit::acquire_async`].
+///
+/// # Panics
+///
+/// When polled after it was ready.
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire {
+    waiting: Waiting<PermitWait, TokenWait>,
+    cx: Context,
+    begun: bool,
+}
+
+impl Future for Acquire {
+    type Output = Result<Permit, RejectReason>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        if !self.begun {
+            self.begun = true;
+            if let Err(why) = self.cx.check() {
+                return Poll::Ready(Err(why.into()));
+            }
+        }
+        Pin::new(&mut self.waiting).poll(task).map(|outcome| outcome.unwrap_or_else(|why| Err(why.into())))
+    }
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Acquire").field(&self.waiting).finish()
+    }
+}

@@ -1,0 +1,136 @@
+//! [`PoolBuilder`]: what a pool is made of, checked in one place.
+
+use super::lifecycle::Lifecycle;
+use super::shared::Shared;
+use super::stats::Counters;
+use super::{Pool, worker};
+use crate::cancel::CancelToken;
+use crate::error::BuildError;
+use crate::event::{Observed, Observer};
+use crate::permit::Limit;
+use crate::queue::Queue;
+use crate::sync::{Arc, Mutex};
+use std::borrow::Cow;
+
+/// The most threads of one pool.
+const MAX_THREADS: usize = 16_384;
+/// The longest queue of one pool. Its memory is taken when the pool is built.
+const MAX_QUEUE: usize = 1 << 20;
+
+/// Configures a [`Pool`]. Nothing fails before [`build`](Self::build).
+///
+/// | setting | default | range |
+/// |---|---|---|
+/// | [`threads`](Self::threads) | the CPUs this process may use, as `num_cpus` counts them | 1 to 16,384 |
+/// | [`queue`](Self::queue) | 1,024 | 0 to 1,048,576 |
+/// | [`stack_size`](Self::stack_size) | the system's | 16 KiB to 1 GiB |
+/// | [`observer`](Self::observer) | none | |
+///
+/// # Examples
+///
+/// ```
+/// use watertight::Pool;
+///
+/// let pool = Pool::builder("thumbnails").threads(4).queue(64).build()?;
+/// assert_eq!(pool.stats().threads, 4);
+/// let e = Pool::builder("thumbnails").threads(0).build().unwrap_err();
+/// assert_eq!(e.to_string(), "threads is 0, must be 1 to 16384");
+/// # Ok::<(), watertight::BuildError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until build()"]
+pub struct PoolBuilder {
+    name: Cow<'static, str>,
+    threads: Option<usize>,
+    queue: usize,
+    stack_size: Option<usize>,
+    observed: Observed,
+}
+
+impl PoolBuilder {
+    pub(super) fn new(name: Cow<'static, str>) -> Self {
+        Self { name, threads: None, queue: 1024, stack_size: None, observed: Observed::default() }
+    }
+
+    /// How many worker threads, all started by [`build`](Self::build); never more, never fewer.
+    pub fn threads(mut self, n: usize) -> Self {
+        self.threads = Some(n);
+        self
+    }
+
+    /// How many jobs may wait for a worker. 0 is hand-off: a job is accepted only if a worker is free for it.
+    pub fn queue(mut self, jobs: usize) -> Self {
+        self.queue = jobs;
+        self
+    }
+
+    /// The stack of each worker, in bytes.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    pub(crate) fn observed(mut self, observed: Observed) -> Self {
+        self.observed = observed;
+        self
+    }
+
+    /// Who is told of refusals, shed jobs and panics.
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.observed(Observed::by(observer))
+    }
+
+    fn validate(&self, threads: usize) -> Result<(), BuildError> {
+        BuildError::check_name(&self.name)?;
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(BuildError::out_of_range("threads", threads, "1 to 16384"));
+        }
+        if self.queue > MAX_QUEUE {
+            return Err(BuildError::out_of_range("queue", self.queue, "0 to 1048576"));
+        }
+        match self.stack_size {
+            Some(bytes) if !(16 << 10..=1 << 30).contains(&bytes) => {
+                Err(BuildError::out_of_range("stack_size", bytes, "16384 to 1073741824 bytes"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts the threads, named `<pool>-<n>` within the 15 bytes that the kernel keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::OutOfRange`] and [`BuildError::Name`] for what makes no sense; [`BuildError::Spawn`] if the system
+    /// refuses a thread, with its own reason: those started before it have been told to leave.
+    pub fn build(self) -> Result<Pool, BuildError> {
+        self.build_with(worker::start)
+    }
+
+    /// `build` with another way to start a thread: how tests refuse one.
+    pub(super) fn build_with(
+        self,
+        start: impl Fn(Arc<Shared>, usize, Option<usize>) -> std::io::Result<()>,
+    ) -> Result<Pool, BuildError> {
+        let threads = self.threads.unwrap_or_else(|| num_cpus::get().clamp(1, MAX_THREADS));
+        self.validate(threads)?;
+        let places = threads + self.queue;
+        let shared = Arc::new(Shared {
+            name: self.name,
+            threads,
+            queue_len: self.queue,
+            limit: Limit::new(places),
+            queue: Queue::new(places, threads),
+            life: Mutex::new(Lifecycle::new(threads)),
+            stopped: CancelToken::new(),
+            counters: Counters::new(),
+            observed: self.observed,
+        });
+        for index in 0..threads {
+            if let Err(source) = start(shared.clone(), index, self.stack_size) {
+                shared.drain(); // one stop mark for each thread; those that were never started leave theirs behind
+                return Err(BuildError::Spawn { index: index + 1, wanted: threads, source });
+            }
+        }
+        Ok(Pool::owning(shared))
+    }
+}

@@ -1,0 +1,198 @@
+//! [`JobHandle`]: the submitter's end of a job.
+//!
+//! **Invariants.** 1. Waiting on a queued job ends at the job's own deadline or cancellation, whoever is stuck: the
+//! waiter sheds it. 2. A wait on one of the pool's own workers for a job that is still queued claims it and runs it here
+//! (P5), so every wait is a wait for running work.
+
+use super::job::{Cell, ResultWait};
+use crate::cancel::{CancelToken, TokenWait};
+use crate::context::Context;
+use crate::error::{CancelCause, Interrupted, JobError};
+use crate::sync::Arc;
+use crate::wait::{Waiting, block_on};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+/// A submitted job, to be joined, awaited, cancelled or left alone.
+///
+/// It is a [`Future`] on any executor. Dropping it detaches: the job runs on, its result is dropped.
+///
+/// # Panics
+///
+/// Asking for the result again after it was handed out panics: polling after `Ready`, or joining after a
+/// [`try_join`](Self::try_join) that gave it.
+///
+/// # Examples
+///
+/// ```
+/// use watertight::Pool;
+///
+/// let pool = Pool::builder("sums").threads(2).build()?;
+/// let handle = pool.submit(|| (1..=100).sum::<u32>())?;
+/// assert_eq!(handle.join()?, 5050);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+#[must_use = "dropping a handle detaches the job; use execute for work without a result"]
+pub struct JobHandle<T> {
+    pub(super) cell: Arc<Cell<T>>,
+    token: CancelToken,
+    polled: Option<Waiting<ResultWait<T>, TokenWait>>,
+    cancel_on_drop: bool,
+}
+
+impl<T> JobHandle<T> {
+    pub(super) fn new(cell: Arc<Cell<T>>, token: CancelToken) -> Self {
+        Self { cell, token, polled: None, cancel_on_drop: false }
+    }
+
+    /// Waits for the end of the job. When it returns a value or a panic, the job's place in the pool is free again
+    /// (unless the join itself ran the job, see below: then the queue entry frees it).
+    ///
+    /// # Blocking
+    ///
+    /// Blocks this thread until the job has ended. A job still queued when its own deadline passes or its token is
+    /// cancelled is shed and ends the wait; a running one is waited for. On one of the pool's own workers, a job still
+    /// queued is run right here.
+    ///
+    /// # Errors
+    ///
+    /// [`Shed`](JobError::Shed) if it never ran, [`Panicked`](JobError::Panicked) if it panicked.
+    pub fn join(mut self) -> Result<T, JobError> {
+        self.polled = None; // a later wait replaces the earlier
+        self.claim_if_own();
+        match block_on(ResultWait(self.cell.clone()), &self.cell.meta.cx) {
+            Ok(result) => result,
+            Err(why) => {
+                self.cell.shed(why);
+                // Shed, the result is there. Running, the job is waited for, whatever its context says.
+                let Ok(result) = block_on(ResultWait(self.cell.clone()), &Context::background()) else {
+                    unreachable!("the background context never ends")
+                };
+                result
+            }
+        }
+    }
+
+    /// Waits for the end of the job or of `cx`, whichever is first; `None` if `cx` was first, and the handle is still
+    /// yours. `cx` and the job's context should go by the same clock.
+    ///
+    /// # Blocking
+    ///
+    /// As [`join`](Self::join), ended by `cx`. On one of the pool's own workers a job still queued is run right here,
+    /// even beyond the end of `cx`.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    pub fn join_within(&mut self, cx: &Context) -> Option<Result<T, JobError>> {
+        self.polled = None;
+        self.claim_if_own();
+        let own = self.cell.meta.cx.clone();
+        match block_on(ResultWait(self.cell.clone()), &(cx, &own)) {
+            Ok(result) => return Some(result),
+            Err(why) => {
+                if let Err(why) = own.check() {
+                    self.cell.shed(why);
+                } else {
+                    debug_assert!(cx.check().is_err(), "one of the two has ended: {why}");
+                }
+            }
+        }
+        // The job's own end only sheds it if it was queued; a running one is waited for as long as `cx` says.
+        block_on(ResultWait(self.cell.clone()), cx).ok()
+    }
+
+    /// The result if it is there; `None`: not yet. Never waits; sheds a queued job whose context has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    pub fn try_join(&mut self) -> Option<Result<T, JobError>> {
+        if let Some(result) = self.cell.try_take() {
+            return Some(result);
+        }
+        let Err(why) = self.cell.meta.cx.check() else { return None };
+        self.cell.shed(why);
+        self.cell.try_take()
+    }
+
+    /// Cancels the job: still queued, it never runs and its closure is dropped here and now; running, it sees its token
+    /// at its next check.
+    pub fn cancel(&self) {
+        self.cancel_because(CancelCause::Requested);
+    }
+
+    pub(crate) fn cancel_because(&self, cause: CancelCause) {
+        self.token.cancel_because(cause);
+        let cause = self.token.cause().unwrap_or(Interrupted::Cancelled(cause));
+        self.cell.shed(cause);
+    }
+
+    /// Whether the job has ended: its result is there or was taken.
+    pub fn is_finished(&self) -> bool {
+        self.cell.is_finished()
+    }
+
+    /// The handle, cancelling the job when it is dropped.
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.cancel_on_drop = true;
+        self
+    }
+
+    fn claim_if_own(&self) {
+        if !self.cell.meta.shared.is_own_worker() {
+            return;
+        }
+        let Some(work) = self.cell.claim() else { return };
+        match self.cell.meta.cx.check() {
+            Ok(()) => self.cell.run(work),
+            Err(cause) => self.cell.shed_claimed(work, cause),
+        }
+    }
+}
+
+impl<T> Future for JobHandle<T> {
+    type Output = Result<T, JobError>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let waiting =
+            this.polled.get_or_insert_with(|| Waiting::new(ResultWait(this.cell.clone()), &this.cell.meta.cx));
+        match Pin::new(waiting).poll(task) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(result)) => {
+                this.polled = None;
+                Poll::Ready(result)
+            }
+            Poll::Ready(Err(why)) => {
+                this.cell.shed(why);
+                // Running jobs are waited for, whatever their context says.
+                let rest = Waiting::new(ResultWait(this.cell.clone()), &Context::background());
+                let polled = Pin::new(this.polled.insert(rest)).poll(task);
+                polled.map(|ended| match ended {
+                    Ok(result) => result,
+                    Err(_) => unreachable!("the background context never ends"),
+                })
+            }
+        }
+    }
+}
+
+impl<T> Drop for JobHandle<T> {
+    fn drop(&mut self) {
+        if self.cancel_on_drop && !self.is_finished() {
+            self.cancel_because(CancelCause::Dropped);
+        }
+    }
+}
+
+impl<T> fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle")
+            .field("pool", &self.cell.meta.shared.name)
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}

@@ -1,0 +1,263 @@
+//! [`Pool`]: a fixed number of threads behind a bounded queue.
+//!
+//! A bounded pool is a count of places (`permit`), a queue that can then never be full, and threads. So all callers wait
+//! in one place, and the queue's own blocking send is never used.
+//!
+//! **States.** running → draining → stopping → stopped (`lifecycle.rs`); of a job: `job.rs`. **Invariants.** P1 places
+//! held ≤ threads + queue. P2 a place lives from admission until the job has really ended, and is given back before its
+//! handle is completed. P3 the stage only grows; whoever gives back the last place of a draining pool stops the workers,
+//! once. P4 a queued job is shed by whoever notices first; it runs or is shed, once. P5 a join on one of the pool's own
+//! workers claims what is still queued. **Locking.** The limit's, the lifecycle's, a job's and a latch's lock are each
+//! held alone.
+
+mod builder;
+mod handle;
+mod job;
+mod lifecycle;
+#[cfg(all(test, watertight_loom))]
+mod loom_tests;
+mod shared;
+mod slot;
+mod stats;
+mod submit;
+#[cfg(all(test, not(watertight_loom)))]
+mod tests;
+mod worker;
+
+pub use builder::PoolBuilder;
+pub use handle::JobHandle;
+pub(crate) use slot::Slot;
+pub use stats::PoolStats;
+pub use submit::{JobBuilder, Submit};
+
+use crate::context::Context;
+use crate::error::{CallError, Interrupted, RejectReason, Rejected};
+use crate::sync::Arc;
+use crate::wait::block_on;
+use lifecycle::Stage;
+use shared::Shared;
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+
+/// Worker threads behind a bounded queue.
+///
+/// A cheap handle; clones are the same pool. Submitted closures run in the order of their admission, each in the
+/// [context](Context) of whoever submitted it. **A place belongs to the running job, not to the caller**: when a caller
+/// times out or drops its handle, the place stays taken until the job really ends.
+///
+/// - [`try_submit`](Self::try_submit) never waits, [`submit`](Self::submit) blocks until there is a place or the context
+///   ends, [`submit_async`](Self::submit_async) is a future. A refused closure comes back.
+/// - [`execute`](Self::execute) is for work without a result.
+/// - A panic ends its job, not its worker.
+///
+/// Dropping the last handle starts draining and does not wait; [`shutdown`](Self::shutdown) waits.
+///
+/// # Examples
+///
+/// ```
+/// use watertight::{CallError, Pool};
+///
+/// fn thumbnail(pool: &Pool, image: Vec<u8>) -> Result<usize, CallError> {
+///     Ok(pool.submit(move || image.len() / 16)?.join()?)
+/// }
+/// let pool = Pool::builder("thumbnails").threads(4).queue(64).build()?;
+/// assert_eq!(thumbnail(&pool, vec![0; 1600])?, 100);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+#[derive(Clone)]
+pub struct Pool {
+    owner: Arc<Owner>,
+}
+
+/// What the handles share. Jobs and workers hold `Shared` itself, so the last handle can tell that it is the last.
+struct Owner {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.drain();
+    }
+}
+
+impl Pool {
+    /// A pool to be configured. The name is the threads' and the events': at most 64 bytes, no NUL.
+    pub fn builder(name: impl Into<Cow<'static, str>>) -> PoolBuilder {
+        PoolBuilder::new(name.into())
+    }
+
+    fn owning(shared: Arc<Shared>) -> Self {
+        Self { owner: Arc::new(Owner { shared }) }
+    }
+
+    /// Submits `f` if there is a place for it now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// `f`, unrun, with the reason: [`Full`](crate::RejectReason::Full),
+    /// [`ShuttingDown`](crate::RejectReason::ShuttingDown), or that the ambient context has ended.
+    pub fn try_submit<F, T>(&self, f: F) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.job().try_submit(f)
+    }
+
+    /// Submits `f`, waiting for a place if need be.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks this thread until there is a place or the ambient context ends. On one of the pool's own workers it never
+    /// blocks, because it might wait for itself: full means that `f` comes back at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_submit`](Self::try_submit); `Full` only on one of the pool's own workers.
+    pub fn submit<F, T>(&self, f: F) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.job().submit(f)
+    }
+
+    /// [`submit`](Self::submit) as a future. The ambient context is read now, not at the first poll.
+    pub fn submit_async<F, T>(&self, f: F) -> Submit<F, T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.job().submit_async(f)
+    }
+
+    /// Submits `f` and waits for its result: what `spawn_blocking` was, with a bound.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the job: still queued it never runs, running it sees its token at its next check, and
+    /// keeps its place until it has really ended.
+    ///
+    /// # Errors
+    ///
+    /// Refused, shed or panicked, as [`CallError`] says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(pool: watertight::Pool) -> Result<(), watertight::CallError> {
+    /// let sum = pool.call_async(|| (1..=100).sum::<u32>()).await?;
+    /// assert_eq!(sum, 5050);
+    /// # Ok(())
+    /// # }
+    /// # let pool = watertight::Pool::builder("doc").threads(1).build().unwrap();
+    /// # futures::executor::block_on(example(pool)).unwrap();
+    /// ```
+    pub fn call_async<F, T>(&self, f: F) -> impl Future<Output = Result<T, CallError>> + Send + use<F, T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let submit = self.submit_async(f);
+        async move {
+            let handle = submit.await?.cancel_on_drop();
+            Ok(handle.await?)
+        }
+    }
+
+    /// [`execute`](Self::execute) if there is a place for it now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_submit`](Self::try_submit).
+    pub fn try_execute<F>(&self, f: F) -> Result<(), Rejected<F>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.job().try_execute(f)
+    }
+
+    /// Submits work without a result: fire and forget. A panic in it is counted and told to the observer.
+    ///
+    /// # Blocking
+    ///
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    pub fn execute<F>(&self, f: F) -> Result<(), Rejected<F>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.job().execute(f)
+    }
+
+    /// A job to be submitted by hand, with a context of its own.
+    pub fn job(&self) -> JobBuilder<'_> {
+        JobBuilder::new(self)
+    }
+
+    /// Takes no more work, waits until all that was admitted has ended and the workers have left.
+    ///
+    /// An idle pool is gone at once. It may be called by several threads and again later. If `cx` ends first, draining
+    /// goes on by itself.
+    ///
+    /// # Blocking
+    ///
+    /// Blocks this thread until the pool has stopped or `cx` ends. On one of the pool's own workers it never blocks: that
+    /// worker's job is itself what is still running.
+    ///
+    /// # Errors
+    ///
+    /// [`StillRunning`] with what was left when `cx` ended.
+    pub fn shutdown(&self, cx: &Context) -> Result<(), StillRunning> {
+        let shared = &self.owner.shared;
+        shared.drain();
+        let why = if shared.is_own_worker() && shared.stage() < Stage::Stopped {
+            None
+        } else {
+            match block_on(shared.stopped.waiting(), cx) {
+                Ok(_) => return Ok(()),
+                Err(why) => Some(why),
+            }
+        };
+        let left = self.stats();
+        Err(StillRunning { why, running: left.running, queued: left.queued })
+    }
+
+    /// What it has done and is doing.
+    pub fn stats(&self) -> PoolStats {
+        self.owner.shared.stats()
+    }
+
+    /// A place now, or not at all.
+    pub(crate) fn try_reserve(&self) -> Result<Slot, RejectReason> {
+        Shared::try_place(&self.owner.shared)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.owner.shared.name
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("name", &self.name()).field("stats", &self.stats()).finish()
+    }
+}
+
+/// What a [`shutdown`](Pool::shutdown) left when its context ended. Draining goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("still running: {running} jobs run and {queued} are queued")]
+#[non_exhaustive]
+pub struct StillRunning {
+    /// Why the wait ended; `None` on one of the pool's own workers, where it did not wait.
+    pub why: Option<Interrupted>,
+    /// Jobs that were running.
+    pub running: usize,
+    /// Jobs that were queued.
+    pub queued: usize,
+}

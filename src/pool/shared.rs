@@ -1,0 +1,137 @@
+//! What the pool's handles, jobs and workers share, and the two verbs that end it.
+//!
+//! **Invariants.** 1. (P1) places held ≤ threads + queue, and the queue has room for them all. 2. (P3) Draining closes
+//! the limit; whoever is told that the last place is back closes the queue, once. 3. The `stopped` token is cancelled by
+//! the last worker that leaves. **Locking.** The lifecycle's lock is held for one step of it, never together with the
+//! limit's.
+
+use super::job::Task;
+use super::lifecycle::{Lifecycle, Stage};
+use super::slot::Slot;
+use super::stats::{Counters, PoolStats, add, read};
+use crate::cancel::CancelToken;
+use crate::error::{CancelCause, Interrupted, RejectReason};
+use crate::event::{Event, Observed};
+use crate::permit::Limit;
+use crate::queue::Queue;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, Mutex, broken, thread_local};
+use std::borrow::Cow;
+use std::cell::Cell;
+
+pub(super) struct Shared {
+    pub(super) name: Cow<'static, str>,
+    pub(super) threads: usize,
+    pub(super) queue_len: usize,
+    pub(super) limit: Limit,
+    pub(super) queue: Queue<Task>,
+    pub(super) life: Mutex<Lifecycle>,
+    pub(super) stopped: CancelToken,
+    pub(super) counters: Counters,
+    pub(super) observed: Observed,
+}
+
+thread_local! {
+    /// The address of the pool whose worker this thread is; 0 for none.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
+    static WORKER_OF: Cell<usize> = Cell::new(0);
+}
+
+impl Shared {
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Says that this thread is one of the pool's own workers.
+    pub(super) fn mark_this_thread(&self) {
+        WORKER_OF.with(|pool| pool.set(self.address()));
+    }
+
+    /// Whether this thread is one of the pool's own workers.
+    pub(super) fn is_own_worker(&self) -> bool {
+        WORKER_OF.try_with(Cell::get).is_ok_and(|pool| pool == self.address())
+    }
+
+    /// A place now, or not at all.
+    pub(super) fn try_place(shared: &Arc<Self>) -> Result<Slot, RejectReason> {
+        match shared.limit.try_acquire() {
+            Ok(permit) => Ok(Slot::new(permit, shared.clone())),
+            Err(reason) => Err(shared.reason(reason)),
+        }
+    }
+
+    /// The pool's own figures in place of its limit's: the limit counts queued and running jobs together.
+    pub(super) fn reason(&self, reason: RejectReason) -> RejectReason {
+        match reason {
+            RejectReason::Full { waiting, .. } => {
+                RejectReason::Full { limit: self.threads, waiting: self.queue_len + waiting }
+            }
+            other => other,
+        }
+    }
+
+    /// Counts a refusal and tells the observer.
+    pub(super) fn refused(&self, reason: RejectReason) {
+        add(match reason {
+            RejectReason::Full { .. } => &self.counters.refused_full,
+            RejectReason::ShuttingDown => &self.counters.refused_shutdown,
+            _ => &self.counters.refused_ended,
+        });
+        self.observed.tell(Event::Rejected { name: &self.name, reason });
+    }
+
+    pub(super) fn shed(&self, job: Option<&str>, cause: Interrupted) {
+        add(&self.counters.shed);
+        self.observed.tell(Event::Shed { name: &self.name, job, cause });
+    }
+
+    /// Takes no more work.
+    pub(super) fn drain(&self) {
+        self.life.lock().drain();
+        if self.limit.close() {
+            self.last_place_is_back();
+        }
+        if broken("pool: whoever drains stops the workers") && self.limit.in_flight() > 0 {
+            self.queue.close();
+        }
+    }
+
+    /// Nothing is in flight and nothing will be: workers may leave. Called once, see invariant 2.
+    pub(super) fn last_place_is_back(&self) {
+        self.life.lock().stop();
+        self.queue.close();
+    }
+
+    /// A worker has left.
+    pub(super) fn worker_left(&self) {
+        let last = self.life.lock().left();
+        if last {
+            self.stopped.cancel_because(CancelCause::Shutdown);
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.life.lock().stage()
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        let c = &self.counters;
+        let running = c.running.load(Ordering::Relaxed);
+        let in_flight = self.limit.in_flight();
+        PoolStats {
+            threads: self.threads,
+            queue: self.queue_len,
+            alive: self.life.lock().alive(),
+            in_flight,
+            running,
+            queued: in_flight.saturating_sub(running),
+            accepted: read(&c.accepted),
+            finished: read(&c.finished),
+            panicked: read(&c.panicked),
+            shed: read(&c.shed),
+            refused_full: read(&c.refused_full),
+            refused_ended: read(&c.refused_ended),
+            refused_shutdown: read(&c.refused_shutdown),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The worker's loop. No panic crosses into it: user code is caught where it runs, and what is left of a panic that came
+//! from anywhere else is caught here, so the same thread goes on.
+
+use super::shared::Shared;
+use crate::event::drop_quietly;
+use crate::sync::{Arc, thread};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The bytes of a thread's name that the kernel keeps.
+const KERNEL_KEEPS: usize = 15;
+
+/// `<pool>-<n>` within what the kernel keeps: the pool's name is cut, the number never.
+pub(super) fn thread_name(pool: &str, index: usize) -> String {
+    let number = format!("-{index}");
+    let mut cut = pool.len().min(KERNEL_KEEPS - number.len());
+    while !pool.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{}{number}", &pool[..cut])
+}
+
+pub(super) fn start(shared: Arc<Shared>, index: usize, stack_size: Option<usize>) -> io::Result<()> {
+    let mut builder = thread::Builder::new().name(thread_name(&shared.name, index));
+    if let Some(bytes) = stack_size {
+        builder = builder.stack_size(bytes);
+    }
+    builder.spawn(move || work(&shared)).map(drop)
+}
+
+fn work(shared: &Arc<Shared>) {
+    shared.mark_this_thread();
+    while let Some(task) = shared.queue.pop() {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(task.0)) {
+            drop_quietly(payload);
+        }
+    }
+    shared.worker_left();
+}
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::thread_name;
+
+    #[test]
+    fn names_fit_the_kernel_and_keep_their_number() {
+        assert_eq!(thread_name("payments", 3), "payments-3");
+        assert_eq!(thread_name("recommendations", 12), "recommendati-12");
+        assert_eq!(thread_name("ääääääää", 1), "ääääää-1");
+        assert!(thread_name("recommendations", 16_383).len() <= 15);
+    }
+}

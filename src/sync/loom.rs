@@ -1,0 +1,198 @@
+//! The modelled side: the same names on loom 0.7.
+//!
+//! Differences that matter: time does not exist (`wait_until` and `park_until` wait for a wake-up only; a model moves
+//! a `ManualClock` instead), and the bounded queue is a mutex around a `VecDeque` with a condition variable.
+
+use ::std::time::Instant;
+use loom::sync as lo;
+
+pub(crate) use loom::sync::Arc;
+pub(crate) use loom::sync::MutexGuard;
+pub(crate) use loom::thread_local;
+
+pub(crate) mod atomic {
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+}
+
+pub(crate) mod thread {
+    pub(crate) use loom::thread::Builder;
+
+    /// True while this thread unwinds from a panic.
+    pub(crate) fn panicking() -> bool {
+        ::std::thread::panicking()
+    }
+}
+
+::std::thread_local! {
+    // All threads of a loom model are coroutines on one system thread, so this is the running model's own switch.
+    static BROKEN: ::std::cell::Cell<&'static str> = const { ::std::cell::Cell::new("") };
+}
+
+/// Whether the running model has asked for the twin called `name`: the way a protocol is broken on purpose.
+pub(crate) fn broken(name: &str) -> bool {
+    BROKEN.with(|b| b.get() == name)
+}
+
+/// Sets which twin runs on this system thread; the empty name is none.
+#[cfg(test)]
+pub(crate) fn break_on_purpose(name: &'static str) {
+    BROKEN.with(|b| b.set(name));
+}
+
+/// The same number every time: a model must replay exactly.
+pub(crate) fn seed() -> u64 {
+    1
+}
+
+/// loom's mutex without the poison.
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(lo::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(lo::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().expect("no user code runs under a lock, so none is poisoned")
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner().expect("no user code runs under a lock, so none is poisoned")
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+/// loom's condition variable; timed waits wait.
+#[derive(Debug)]
+pub(crate) struct Condvar(lo::Condvar);
+
+impl Condvar {
+    pub(crate) fn new() -> Self {
+        Self(lo::Condvar::new())
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).expect("no user code runs under a lock, so none is poisoned")
+    }
+}
+
+/// A token under a mutex with a condition variable: raw park trips loom (its issue 249), and the two must not be mixed.
+#[derive(Debug)]
+pub(crate) struct Parker(Arc<(Mutex<bool>, Condvar)>);
+
+impl Parker {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new((Mutex::new(false), Condvar::new())))
+    }
+
+    pub(crate) fn park(&self) {
+        let mut token = self.0.0.lock();
+        while !*token {
+            token = self.0.1.wait(token);
+        }
+        *token = false;
+    }
+
+    pub(crate) fn park_until(&self, _at: Instant) {
+        self.park();
+    }
+
+    pub(crate) fn unparker(&self) -> Unparker {
+        Unparker(self.0.clone())
+    }
+}
+
+/// Wakes the thread of one [`Parker`].
+#[derive(Clone, Debug)]
+pub(crate) struct Unparker(Arc<(Mutex<bool>, Condvar)>);
+
+impl Unparker {
+    pub(crate) fn unpark(&self) {
+        *self.0.0.lock() = true;
+        self.0.1.notify_one();
+    }
+
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// The model of `crossbeam_channel::bounded`, as much of it as the crate uses.
+pub(crate) mod channel {
+    use super::{Arc, Condvar, Mutex};
+    use ::std::collections::VecDeque;
+
+    /// As crossbeam-channel's, without the variant that the crate cannot see: the queue holds both ends.
+    #[derive(Debug)]
+    pub(crate) struct TrySendError<T>(T);
+
+    impl<T> TrySendError<T> {
+        pub(crate) fn into_inner(self) -> T {
+            self.0
+        }
+    }
+
+    /// No sender is left. Never seen by the crate, as above.
+    #[derive(Debug)]
+    pub(crate) struct RecvError;
+
+    #[derive(Debug)]
+    struct Inner<T> {
+        items: Mutex<VecDeque<T>>,
+        filled: Condvar,
+        capacity: usize,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Sender<T>(Arc<Inner<T>>);
+    #[derive(Debug)]
+    pub(crate) struct Receiver<T>(Arc<Inner<T>>);
+
+    pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+        let inner = Arc::new(Inner { items: Mutex::new(VecDeque::new()), filled: Condvar::new(), capacity });
+        (Sender(inner.clone()), Receiver(inner))
+    }
+
+    impl<T> Sender<T> {
+        pub(crate) fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
+            let mut items = self.0.items.lock();
+            if items.len() == self.0.capacity {
+                return Err(TrySendError(item));
+            }
+            items.push_back(item);
+            drop(items);
+            self.0.filled.notify_one();
+            Ok(())
+        }
+    }
+
+    impl<T> Receiver<T> {
+        pub(crate) fn recv(&self) -> Result<T, RecvError> {
+            let mut items = self.0.items.lock();
+            loop {
+                if let Some(item) = items.pop_front() {
+                    return Ok(item);
+                }
+                items = self.0.filled.wait(items);
+            }
+        }
+
+        pub(crate) fn try_recv(&self) -> Result<T, RecvError> {
+            self.0.items.lock().pop_front().ok_or(RecvError)
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.0.items.lock().len()
+        }
+    }
+}

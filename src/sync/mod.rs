@@ -1,0 +1,36 @@
+//! The ground: the only room that names a synchronisation crate.
+//!
+//! Everything above takes its locks, atomics, threads and queues from here, and here they come in two forms with the
+//! same names: the real ones (`std.rs`: parking_lot, std, crossbeam-channel) and the modelled ones (`loom.rs`), chosen
+//! by `cfg(watertight_loom)`. The cfg has a name of its own so that neither a dependent's `--cfg loom` nor ours
+//! switches anybody else's crate.
+//!
+//! **The contract between model and reality.** loom sees only its own types. What it says of the crate is said about
+//! our protocols *around* a bounded queue and a lock; the inside of crossbeam-channel and parking_lot is assumed.
+//! `contract.rs` holds one set of checks and runs it against both sides. The model must allow at least what the real
+//! one allows: if crossbeam-channel can do something the model cannot, loom's answer is void.
+//!
+//! **Rules for the rooms above.** No `SeqCst` accesses (loom reads them as `AcqRel`). A word that is ever changed by a
+//! read-modify-write is only ever written by one (loom loses the atomicity of an RMW that races a plain store). No
+//! user code under a lock.
+
+#[cfg(watertight_loom)]
+mod loom;
+#[cfg(not(watertight_loom))]
+mod std;
+mod waiter;
+
+#[cfg(test)]
+mod contract;
+#[cfg(all(test, watertight_loom))]
+pub(crate) mod model;
+
+#[cfg(watertight_loom)]
+pub(crate) use self::loom::*;
+#[cfg(not(watertight_loom))]
+pub(crate) use self::std::*;
+pub(crate) use self::waiter::Waiter;
+
+/// A shared pointer to something of the user's (an observer): no protocol of ours hangs on its count, so it is the
+/// same on both sides, and unlike loom's it takes a `dyn Trait`.
+pub(crate) use ::std::sync::Arc as Shared;

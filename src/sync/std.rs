@@ -1,0 +1,102 @@
+//! The real side: parking_lot locks, std atomics and threads, the crossbeam-channel queue.
+
+pub(crate) use ::std::sync::{Arc, OnceLock};
+pub(crate) use ::std::thread_local;
+pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+use ::std::time::Instant;
+
+pub(crate) mod atomic {
+    pub(crate) use ::std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+}
+
+pub(crate) mod thread {
+    pub(crate) use ::std::thread::Builder;
+
+    /// True while this thread unwinds from a panic.
+    pub(crate) fn panicking() -> bool {
+        ::std::thread::panicking()
+    }
+}
+
+/// Whether the running model has asked for the twin called `name`: never, outside loom.
+#[inline(always)]
+pub(crate) const fn broken(_name: &str) -> bool {
+    false
+}
+
+/// A number that differs from call to call and from process to process.
+pub(crate) fn seed() -> u64 {
+    use ::std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// parking_lot's condition variable in the by-value form that both sides can offer.
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(parking_lot::Condvar);
+
+impl Condvar {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(&mut guard);
+        guard
+    }
+
+    pub(crate) fn wait_until<'a, T>(&self, mut guard: MutexGuard<'a, T>, at: Instant) -> MutexGuard<'a, T> {
+        self.0.wait_until(&mut guard, at);
+        guard
+    }
+}
+
+/// Parks the thread that made it.
+///
+/// std's park token is shared with everybody who parks this thread, so `park` may return early, and whoever parks
+/// must look again. Nothing is lost: an early return caused by somebody else's token still leaves ours to be seen by
+/// the look that follows.
+#[derive(Debug)]
+pub(crate) struct Parker {
+    thread: ::std::thread::Thread,
+}
+
+impl Parker {
+    pub(crate) fn new() -> Self {
+        Self { thread: ::std::thread::current() }
+    }
+
+    pub(crate) fn park(&self) {
+        ::std::thread::park();
+    }
+
+    pub(crate) fn park_until(&self, at: Instant) {
+        ::std::thread::park_timeout(at.saturating_duration_since(Instant::now()));
+    }
+
+    pub(crate) fn unparker(&self) -> Unparker {
+        Unparker(self.thread.clone())
+    }
+}
+
+/// Wakes the thread of one [`Parker`].
+#[derive(Clone, Debug)]
+pub(crate) struct Unparker(::std::thread::Thread);
+
+impl Unparker {
+    pub(crate) fn unpark(&self) {
+        self.0.unpark();
+    }
+
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+pub(crate) mod channel {
+    pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
+}

@@ -1,0 +1,240 @@
+//! Other people's breaker bugs, as our tests: each is named after what went wrong elsewhere, and says where.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+use watertight::breaker::BreakerState::{self, Closed, HalfOpen, Open};
+use watertight::event::{self, Event};
+use watertight::{Admitted, Breaker, ManualClock, Recovery, RejectReason, Trip};
+
+const AFTER: Duration = Duration::from_secs(5);
+type Told = Arc<Mutex<Vec<(BreakerState, BreakerState)>>>;
+
+fn breaker(trip: Trip, probes: u32) -> (Breaker, ManualClock, Told) {
+    let (time, told) = (ManualClock::new(), Told::default());
+    let tell = told.clone();
+    let breaker = Breaker::builder("conformance")
+        .trip(trip)
+        .recovery(Recovery::after(AFTER).probes(probes))
+        .clock(&time.clock())
+        .observer(event::from_fn(move |e| {
+            if let Event::BreakerChanged { from, to, .. } = *e {
+                tell.lock().unwrap().push((from, to));
+            }
+        }))
+        .build()
+        .unwrap();
+    (breaker, time, told)
+}
+
+fn due(probes: u32) -> (Breaker, ManualClock, Told) {
+    let (breaker, time, told) = breaker(Trip::consecutive(1), probes);
+    breaker.admit().unwrap().failure();
+    time.advance(AFTER);
+    (breaker, time, told)
+}
+
+/// Hystrix #1350; as read, also Polly v8, resilience4j and failsafe-go: a late result is applied to whatever state is
+/// current.
+#[test]
+fn a_result_from_before_the_trip_does_not_close_or_reopen_a_half_open_breaker() {
+    let (breaker, time, told) = breaker(Trip::consecutive(1), 2);
+    let old: Vec<Admitted> = (0..4).map(|_| breaker.admit().unwrap()).collect();
+    breaker.admit().unwrap().failure();
+    time.advance(AFTER);
+    let probe = breaker.admit().unwrap();
+    for (i, late) in old.into_iter().enumerate() {
+        if i % 2 == 0 {
+            late.success()
+        } else {
+            late.failure()
+        }
+        assert_eq!(breaker.state(), HalfOpen);
+    }
+    probe.success();
+    assert_eq!(breaker.state(), HalfOpen, "one of two probes");
+    breaker.admit().unwrap().success();
+    assert_eq!(*told.lock().unwrap(), [(Closed, Open), (Open, HalfOpen), (HalfOpen, Closed)]);
+}
+
+/// The same, the other way round: a probe that lost its place fails after the breaker has closed.
+#[test]
+fn a_result_of_a_probe_that_lost_its_place_is_not_counted_in_closed() {
+    let (breaker, time, _) = due(1);
+    let hung = breaker.admit().unwrap();
+    time.advance(AFTER);
+    breaker.admit().unwrap().success();
+    assert_eq!(breaker.state(), Closed);
+    hung.failure();
+    assert_eq!(breaker.state(), Closed);
+}
+
+/// tower-resilience #382, failsafe-rs: half-open admits everybody at once.
+#[test]
+fn eight_racing_callers_in_half_open_are_one_probe_and_seven_refusals() {
+    for probes in [1, 3] {
+        for _ in 0..200 {
+            let (breaker, _time, told) = due(probes);
+            let start = Barrier::new(8);
+            let admitted: Vec<Admitted> = std::thread::scope(|s| {
+                let callers: Vec<_> = (0..8)
+                    .map(|_| {
+                        s.spawn(|| {
+                            start.wait();
+                            breaker.admit()
+                        })
+                    })
+                    .collect();
+                callers.into_iter().filter_map(|c| c.join().unwrap().ok()).collect()
+            });
+            assert_eq!(admitted.len(), probes as usize);
+            admitted.into_iter().for_each(Admitted::success);
+            assert_eq!(breaker.state(), Closed);
+            assert_eq!(*told.lock().unwrap(), [(Closed, Open), (Open, HalfOpen), (HalfOpen, Closed)]);
+        }
+    }
+}
+
+/// jac #7909, AirMCP #249, rezilience #522; Polly v8 as read: a cancelled probe leaves half-open stuck, refusing for ever.
+#[test]
+fn a_dropped_probe_does_not_wedge_half_open_and_does_not_close_it() {
+    let (breaker, _time, _) = due(1);
+    for _ in 0..100 {
+        drop(breaker.admit().unwrap());
+        assert_eq!(breaker.state(), HalfOpen);
+    }
+    breaker.admit().unwrap().success();
+    assert_eq!(breaker.state(), Closed);
+}
+
+/// The same with a probe that never comes back at all: its place is a lease.
+#[test]
+fn a_hung_probe_does_not_wedge_half_open() {
+    let (breaker, time, _) = due(2);
+    let hung = [breaker.admit().unwrap(), breaker.admit().unwrap()];
+    assert_eq!(breaker.admit().unwrap_err(), RejectReason::CircuitOpen { retry_after: AFTER });
+    time.advance(AFTER);
+    breaker.admit().unwrap().success();
+    breaker.admit().unwrap().success();
+    assert_eq!(breaker.state(), Closed);
+    hung.into_iter().for_each(Admitted::failure);
+    assert_eq!(breaker.state(), Closed);
+}
+
+/// A window that never rotates averages an outage away: 50 failures after 10,000 successes are half of a per cent of
+/// everything, and half of the last 100.
+#[test]
+fn fifty_failures_after_ten_thousand_successes_open_it() {
+    let (breaker, _time, _) = breaker(Trip::rate(0.5).last(100).min_calls(20), 1);
+    (0..10_000).for_each(|_| breaker.admit().unwrap().success());
+    for n in 1..=50 {
+        assert_eq!(breaker.state(), Closed, "before failure {n}");
+        breaker.admit().unwrap().failure();
+    }
+    assert_eq!(breaker.state(), Open);
+}
+
+/// Yuzu #3018: a breaker with little traffic trips on a single error.
+#[test]
+fn one_error_in_a_quiet_hour_does_not_open_it() {
+    let (breaker, _time, _) = breaker(Trip::rate(0.1).last(100).min_calls(20), 1);
+    (0..19).for_each(|_| breaker.admit().unwrap().failure());
+    assert_eq!(breaker.state(), Closed);
+    breaker.admit().unwrap().success(); // the twentieth call: 19 of 20 failed
+    assert_eq!(breaker.state(), Open);
+}
+
+/// A panic in the protected call is lost between "success" and "failure".
+#[test]
+fn a_panic_counts_as_a_failure() {
+    let (breaker, time, _) = breaker(Trip::consecutive(1), 1);
+    let panics = || {
+        let admitted = breaker.admit().unwrap();
+        if breaker.name() == "conformance" {
+            panic!("on purpose");
+        }
+        admitted.success();
+    };
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    assert_eq!(breaker.state(), Open);
+    time.advance(AFTER);
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err()); // and that of a probe opens it again
+    assert_eq!(breaker.state(), Open);
+}
+
+/// Polly #481, smallrye-fault-tolerance #729: open to half-open is seen only on the next call.
+#[test]
+fn the_state_is_seen_without_traffic() {
+    let (breaker, time, told) = breaker(Trip::consecutive(1), 1);
+    breaker.admit().unwrap().failure();
+    time.advance(AFTER - Duration::from_nanos(1));
+    assert_eq!(breaker.state(), Open);
+    time.advance(Duration::from_nanos(1));
+    assert_eq!(breaker.state(), HalfOpen);
+    assert_eq!(*told.lock().unwrap(), [(Closed, Open), (Open, HalfOpen)]);
+}
+
+/// brexhq/CrabTrap #13: a gauge goes stale on one of the paths. Here every path tells, once, in order, and the gauge that
+/// an observer keeps is the state.
+#[test]
+fn every_change_is_told_exactly_once_whatever_path_it_takes() {
+    let (breaker, time, told) = breaker(Trip::consecutive(1), 1);
+    let trip = || breaker.admit().unwrap().failure();
+    trip();
+    time.advance(AFTER);
+    trip(); // admitted as a probe: open to half-open to open
+    time.advance(AFTER);
+    breaker.admit().unwrap().success();
+    breaker.hold_open();
+    breaker.hold_open();
+    breaker.reset();
+    breaker.reset();
+    trip();
+    time.advance(AFTER);
+    assert_eq!(breaker.state(), HalfOpen);
+    breaker.hold_open();
+    breaker.reset();
+    trip();
+    breaker.reset();
+    let want = [
+        (Closed, Open),
+        (Open, HalfOpen),
+        (HalfOpen, Open),
+        (Open, HalfOpen),
+        (HalfOpen, Closed),
+        (Closed, Open),
+        (Open, Closed),
+        (Closed, Open),
+        (Open, HalfOpen),
+        (HalfOpen, Open),
+        (Open, Closed),
+        (Closed, Open),
+        (Open, Closed),
+    ];
+    assert_eq!(*told.lock().unwrap(), want);
+}
+
+/// And of many threads that fail at once, one trips it.
+#[test]
+fn racing_failures_trip_it_once() {
+    for _ in 0..200 {
+        let (breaker, _time, told) = breaker(Trip::rate(0.5).last(10).min_calls(5), 1);
+        let (start, refused) = (Barrier::new(8), AtomicUsize::new(0));
+        std::thread::scope(|s| {
+            for _ in 0..8 {
+                s.spawn(|| {
+                    start.wait();
+                    for _ in 0..4 {
+                        match breaker.admit() {
+                            Ok(admitted) => admitted.failure(),
+                            Err(_) => drop(refused.fetch_add(1, Ordering::Relaxed)),
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(*told.lock().unwrap(), [(Closed, Open)]);
+        assert!(refused.into_inner() <= 32 - 5);
+    }
+}

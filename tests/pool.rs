@@ -1,0 +1,487 @@
+//! What the pool promises, through its public face.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use watertight::event::{self, Event};
+use watertight::{
+    BuildError, CallError, CancelCause, CancelToken, Context, Interrupted, JobError, ManualClock, Pool, RejectReason,
+};
+
+fn pool(threads: usize, queue: usize) -> Pool {
+    Pool::builder("test").threads(threads).queue(queue).build().unwrap()
+}
+
+/// A job that says when it has begun and ends when it is let go.
+fn gated() -> (impl FnOnce() + Send + 'static, Receiver<()>, Sender<()>) {
+    let ((begun, has_begun), (let_go, gate)) = (channel(), channel::<()>());
+    let job = move || {
+        let _ = begun.send(());
+        let _ = gate.recv();
+    };
+    (job, has_begun, let_go)
+}
+
+/// Counts its drops.
+struct Dropped(Arc<AtomicUsize>);
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+fn shut(pool: &Pool) {
+    pool.shutdown(&Context::background()).unwrap();
+    let s = pool.stats();
+    assert_eq!((s.in_flight, s.running, s.queued, s.alive), (0, 0, 0, 0));
+    assert_eq!(s.accepted, s.finished + s.panicked + s.shed);
+}
+
+#[test]
+fn the_place_belongs_to_the_running_job_not_to_the_caller() {
+    // solana-private-channels#247: caller drops, permit freed, work still runs.
+    let pool = pool(2, 0);
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_millis(50));
+    let (a, a_begun, a_go) = gated();
+    let (b, b_begun, b_go) = gated();
+    let mut timed_out = pool.job().context(&cx).submit(a).unwrap();
+    let dropped = pool.submit(b).unwrap();
+    a_begun.recv().unwrap();
+    b_begun.recv().unwrap();
+    time.advance(Duration::from_secs(1));
+    assert!(timed_out.join_within(&cx).is_none());
+    drop((timed_out, dropped));
+    // Nobody waits for them any more, and both places are still taken.
+    let refused = pool.try_submit(|| ()).unwrap_err();
+    assert_eq!(refused.reason, RejectReason::Full { limit: 2, waiting: 0 });
+    assert_eq!((pool.stats().in_flight, pool.stats().running), (2, 2));
+    drop((a_go, b_go));
+    shut(&pool);
+}
+
+#[test]
+fn a_refused_closure_comes_back_whole_and_is_dropped_once() {
+    let pool = pool(1, 0);
+    let (job, begun, go) = gated();
+    let busy = pool.submit(job).unwrap();
+    begun.recv().unwrap();
+    let drops = Arc::new(AtomicUsize::new(0));
+    let held = Dropped(drops.clone());
+    let refused = pool
+        .try_submit(move || {
+            let _held = &held;
+            7
+        })
+        .unwrap_err();
+    assert_eq!(drops.load(SeqCst), 0);
+    assert_eq!(refused.into_work()(), 7);
+    assert_eq!(drops.load(SeqCst), 1);
+    drop(go);
+    busy.join().unwrap();
+    shut(&pool);
+}
+
+#[test]
+fn a_panic_ends_the_job_and_not_the_worker() {
+    // ants#146, pond#137: a panic strands the waiter or shrinks the pool.
+    let pool = pool(1, 4);
+    let here = pool.submit(|| std::thread::current().id()).unwrap().join().unwrap();
+    for _ in 0..100 {
+        match pool.submit(|| -> u8 { panic!("on purpose") }).unwrap().join() {
+            Err(JobError::Panicked(payload)) => assert_eq!(payload.message(), Some("on purpose")),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(pool.submit(|| std::thread::current().id()).unwrap().join().unwrap(), here);
+    assert_eq!(pool.stats().panicked, 100);
+    shut(&pool);
+}
+
+struct DropBomb;
+impl Drop for DropBomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("bomb");
+        }
+    }
+}
+
+#[test]
+fn panics_in_drops_and_observers_harm_nobody() {
+    let pool = Pool::builder("hostile").threads(1).queue(8).observer(event::from_fn(|_| panic!("observer"))).build();
+    let pool = pool.unwrap();
+    // The closure's captures panic in their drop, run and unrun; the result does, wanted by nobody; the payload does.
+    let bomb = DropBomb;
+    assert!(pool.submit(move || drop(bomb)).unwrap().join().is_err());
+    drop(pool.submit(|| DropBomb).unwrap());
+    pool.execute(|| std::panic::panic_any(DropBomb)).unwrap();
+    let (job, begun, go) = gated();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    let bomb = DropBomb;
+    let cancelled = pool.submit(move || drop(bomb)).unwrap();
+    cancelled.cancel();
+    assert!(matches!(cancelled.join(), Err(JobError::Shed(Interrupted::Cancelled(CancelCause::Requested)))));
+    drop(go);
+    assert_eq!(pool.submit(|| 5).unwrap().join().unwrap(), 5);
+    shut(&pool);
+}
+
+#[test]
+fn a_job_that_joins_its_own_jobs_completes_on_one_worker_to_depth_64() {
+    // tokio#5889, rayon#446, ants#197: a job that waits for a child on its own full pool.
+    fn dive(pool: &Pool, depth: u32) -> u32 {
+        if depth == 0 {
+            return 0;
+        }
+        let inner = pool.clone();
+        match pool.submit(move || dive(&inner, depth - 1)) {
+            Ok(handle) => 1 + handle.join().unwrap(),
+            Err(full) => 1000 + full.into_work()(),
+        }
+    }
+    let deep = pool(1, 64);
+    let inner = deep.clone();
+    assert_eq!(deep.submit(move || dive(&inner, 64)).unwrap().join().unwrap(), 64);
+    shut(&deep);
+    // With no room the closure comes back instead of a deadlock.
+    let shallow = pool(1, 0);
+    let inner = shallow.clone();
+    assert_eq!(shallow.submit(move || dive(&inner, 1)).unwrap().join().unwrap(), 1000);
+    shut(&shallow);
+}
+
+#[test]
+fn a_queued_job_resolves_at_its_deadline_even_if_every_worker_is_stuck() {
+    let pool = pool(1, 2);
+    let (job, begun, go) = gated();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
+    let drops = Arc::new(AtomicUsize::new(0));
+    let held = Dropped(drops.clone());
+    let handle = pool.job().context(&cx).submit(move || drop(held)).unwrap();
+    let waiter = std::thread::spawn(move || handle.join());
+    while time.waiting() == 0 {
+        std::thread::yield_now();
+    }
+    time.advance(Duration::from_secs(1));
+    assert!(matches!(waiter.join().unwrap(), Err(JobError::Shed(Interrupted::DeadlinePassed))));
+    assert_eq!(drops.load(SeqCst), 1); // by the waiter: the worker is still stuck
+    assert_eq!(pool.stats().in_flight, 2); // the husk keeps its place until it is popped
+    drop(go);
+    shut(&pool);
+}
+
+#[test]
+fn expired_and_cancelled_jobs_never_run() {
+    let pool = pool(1, 8);
+    let (job, begun, go) = gated();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    let time = ManualClock::new();
+    let token = CancelToken::new();
+    let base = Context::background().with_clock(&time.clock());
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = |ran: &Arc<AtomicUsize>| {
+        let ran = ran.clone();
+        move || {
+            ran.fetch_add(1, SeqCst);
+        }
+    };
+    let late = pool.job().context(&base.with_timeout(Duration::from_secs(1))).submit(count(&ran)).unwrap();
+    pool.job().context(&base.with_timeout(Duration::from_secs(1))).execute(count(&ran)).unwrap();
+    let unwanted = pool.job().context(&base.with_token(&token)).submit(count(&ran)).unwrap();
+    let dropped = pool.submit(count(&ran)).unwrap().cancel_on_drop();
+    time.advance(Duration::from_secs(2));
+    token.cancel();
+    drop(dropped);
+    drop(go);
+    assert!(matches!(late.join(), Err(JobError::Shed(Interrupted::DeadlinePassed))));
+    assert!(matches!(unwanted.join(), Err(JobError::Shed(Interrupted::Cancelled(_)))));
+    shut(&pool);
+    assert_eq!((ran.load(SeqCst), pool.stats().shed), (0, 4));
+}
+
+#[test]
+fn an_ended_context_submits_nothing() {
+    let pool = pool(1, 1);
+    let past = Context::background().with_timeout(Duration::ZERO);
+    assert_eq!(pool.job().context(&past).submit(|| ()).unwrap_err().reason, RejectReason::DeadlinePassed);
+    assert_eq!(past.in_scope(|| pool.try_execute(|| ())).unwrap_err().reason, RejectReason::DeadlinePassed);
+    let refused = futures::executor::block_on(past.in_scope(|| pool.submit_async(|| ()))).unwrap_err();
+    assert_eq!(refused.reason, RejectReason::DeadlinePassed);
+    assert_eq!(pool.stats().refused_ended, 3);
+    shut(&pool);
+}
+
+#[test]
+fn the_job_sees_the_context_of_its_submitter_and_its_own_cancel() {
+    let pool = pool(1, 1);
+    let cx = Context::background().with_timeout(Duration::from_secs(3600));
+    let inside = cx.in_scope(|| pool.submit(|| Context::current().deadline())).unwrap().join().unwrap();
+    assert_eq!(inside, cx.deadline());
+    let (begun, has_begun) = channel();
+    let running = pool
+        .submit(move || {
+            begun.send(()).unwrap();
+            Context::current().token().wait(&Context::background())
+        })
+        .unwrap();
+    has_begun.recv().unwrap();
+    running.cancel();
+    assert_eq!(running.join().unwrap(), Some(Interrupted::Cancelled(CancelCause::Requested)));
+    shut(&pool);
+}
+
+#[test]
+fn shutdown_reports_what_is_left_and_may_be_asked_again() {
+    let pool = pool(1, 4);
+    let (job, begun, go) = gated();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    let queued = pool.submit(|| 1).unwrap();
+    let token = CancelToken::new();
+    token.cancel();
+    let left = pool.shutdown(&Context::background().with_token(&token)).unwrap_err();
+    assert_eq!((left.running, left.queued), (1, 1));
+    let late = pool.submit(|| 2).unwrap_err();
+    assert_eq!(late.reason, RejectReason::ShuttingDown);
+    drop(go);
+    shut(&pool);
+    assert_eq!(queued.join().unwrap(), 1); // what was admitted is done
+    shut(&pool);
+}
+
+#[test]
+fn shutdown_on_an_own_worker_does_not_wait_for_itself() {
+    let pool = pool(1, 1);
+    let inner = pool.clone();
+    let left = pool.submit(move || inner.shutdown(&Context::background())).unwrap().join().unwrap().unwrap_err();
+    assert_eq!((left.why, left.running), (None, 1));
+    shut(&pool);
+}
+
+#[test]
+fn an_idle_shutdown_needs_no_time() {
+    // trailbase#73: drain sleeps its full timeout when idle. The context has ended: only what is at once can pass.
+    let pool = pool(4, 4);
+    let token = CancelToken::new();
+    pool.shutdown(&Context::background()).unwrap();
+    token.cancel();
+    assert_eq!(pool.shutdown(&Context::background().with_token(&token)), Ok(()));
+}
+
+#[test]
+fn dropping_the_last_handle_does_what_was_admitted() {
+    let (done, all) = channel();
+    let pool = pool(1, 100);
+    for i in 0..100 {
+        let done = done.clone();
+        pool.execute(move || done.send(i).unwrap()).unwrap();
+    }
+    drop((pool, done));
+    assert_eq!(all.iter().collect::<Vec<_>>(), (0..100).collect::<Vec<_>>()); // ends when the last sender is dropped
+}
+
+#[test]
+fn submit_waits_for_a_place_and_every_handle_resolves_when_submits_race_a_shutdown() {
+    // agenticos#1089: a job submitted during drain is missed.
+    let (mut accepted, mut refused) = (0u64, 0u64);
+    for _ in 0..200 {
+        let pool = pool(2, 2);
+        let counts = std::thread::scope(|s| {
+            let submitters: Vec<_> = (0..4)
+                .map(|_| {
+                    s.spawn(|| {
+                        let mut counts = (0u64, 0u64);
+                        for _ in 0..20 {
+                            match pool.submit(|| 1u64) {
+                                Ok(handle) => counts.0 += handle.join().unwrap(),
+                                Err(refused) => {
+                                    assert_eq!(refused.reason, RejectReason::ShuttingDown);
+                                    counts.1 += refused.into_work()();
+                                }
+                            }
+                        }
+                        counts
+                    })
+                })
+                .collect();
+            while pool.stats().accepted < 20 {
+                std::thread::yield_now();
+            }
+            shut(&pool);
+            submitters.into_iter().map(|t| t.join().unwrap()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+        });
+        assert_eq!(counts.0 + counts.1, 80);
+        assert_eq!(pool.stats().finished, counts.0);
+        accepted += counts.0;
+        refused += counts.1;
+    }
+    assert!(accepted > 0 && refused > 0, "the race did not happen: {accepted} accepted, {refused} refused");
+}
+
+#[test]
+fn worker_canceller_and_joiner_race_for_queued_jobs() {
+    let pool = pool(2, 64);
+    let (mut ran, mut shed) = (0, 0);
+    for _ in 0..5_000 {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let held = Dropped(drops.clone());
+        let token = CancelToken::new();
+        let cx = Context::background().with_token(&token);
+        let handle = pool.job().context(&cx).submit(move || drop(held)).unwrap();
+        let result = std::thread::scope(|s| {
+            s.spawn(|| token.cancel());
+            handle.join()
+        });
+        match result {
+            Ok(()) => ran += 1,
+            Err(JobError::Shed(_)) => shed += 1,
+            Err(e) => panic!("{e}"),
+        }
+        assert_eq!(drops.load(SeqCst), 1);
+    }
+    assert!(ran > 0 && shed > 0, "the race did not happen: {ran} ran, {shed} shed");
+    shut(&pool);
+}
+
+#[test]
+fn async_submits_wait_their_turn_under_any_executor() {
+    let pool = pool(2, 2);
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let sum: u64 = tokio.block_on(async {
+        let calls: Vec<_> = (0..200u64).map(|i| tokio::spawn(pool.call_async(move || i))).collect();
+        let mut sum = 0;
+        for call in calls {
+            sum += call.await.unwrap().unwrap();
+        }
+        sum
+    });
+    assert_eq!(sum, 199 * 200 / 2);
+    let joined = futures::executor::block_on(async {
+        let all = futures::future::join_all((0..50u64).map(|i| pool.call_async(move || i)));
+        all.await.into_iter().map(Result::unwrap).sum::<u64>()
+    });
+    assert_eq!(joined, 49 * 50 / 2);
+    shut(&pool);
+}
+
+#[test]
+fn a_dropped_call_async_cancels_and_a_dropped_submit_async_leaves_the_line() {
+    let pool = pool(1, 1);
+    let (job, begun, go) = gated();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    let noop = std::task::Waker::noop();
+    let mut task = std::task::Context::from_waker(noop);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let seen = ran.clone();
+    let mut queued = Box::pin(pool.call_async(move || seen.fetch_add(1, SeqCst)));
+    assert!(queued.as_mut().poll(&mut task).is_pending());
+    let mut waiting = Box::pin(pool.call_async(|| ()));
+    assert!(waiting.as_mut().poll(&mut task).is_pending());
+    drop(waiting);
+    drop(queued);
+    drop(go);
+    shut(&pool);
+    assert_eq!((ran.load(SeqCst), pool.stats().shed, pool.stats().accepted), (0, 1, 2));
+}
+
+#[test]
+fn a_polled_handle_may_be_joined_and_a_deadline_ends_an_async_wait() {
+    let pool = pool(1, 1);
+    let (job, begun, go) = gated();
+    let mut handle = pool.submit(job).unwrap();
+    begun.recv().unwrap();
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(std::pin::Pin::new(&mut handle).poll(&mut task).is_pending());
+    assert!(handle.try_join().is_none());
+    let cx = Context::background().with_timeout(Duration::from_millis(5));
+    let queued = pool.job().context(&cx).submit(|| ()).unwrap();
+    let shed = futures::executor::block_on(queued); // woken by the system clock's alarm: the only worker is stuck
+    assert!(matches!(shed, Err(JobError::Shed(Interrupted::DeadlinePassed))));
+    drop(go);
+    handle.join().unwrap();
+    shut(&pool);
+}
+
+use std::future::Future;
+
+#[test]
+fn nonsense_fails_in_build_and_names_the_field() {
+    let field = |e: BuildError| match e {
+        BuildError::OutOfRange { field, .. } => field,
+        other => panic!("{other}"),
+    };
+    assert_eq!(field(Pool::builder("x").threads(0).build().unwrap_err()), "threads");
+    assert_eq!(field(Pool::builder("x").threads(usize::MAX).build().unwrap_err()), "threads");
+    assert_eq!(field(Pool::builder("x").threads(1).queue(usize::MAX).build().unwrap_err()), "queue");
+    assert_eq!(field(Pool::builder("x").threads(1).stack_size(1).build().unwrap_err()), "stack_size");
+    for name in [String::new(), "a\0b".into(), "n".repeat(65)] {
+        assert!(matches!(Pool::builder(name).threads(1).build(), Err(BuildError::Name { .. })));
+    }
+    let longest = "n".repeat(64);
+    assert_eq!(Pool::builder(longest.clone()).threads(1).build().unwrap().name(), longest);
+}
+
+#[test]
+fn events_tell_refusals_sheds_and_panics_with_the_jobs_name() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let pool = Pool::builder("told")
+        .threads(1)
+        .queue(1)
+        .observer(event::from_fn(move |e| {
+            log.lock().unwrap().push(match e {
+                Event::Rejected { name, reason } => format!("{name} refused: {reason}"),
+                Event::Shed { job, cause, .. } => format!("{} shed: {cause}", job.unwrap_or("?")),
+                Event::Panicked { job, message, .. } => {
+                    format!("{} panicked: {}", job.unwrap_or("?"), message.unwrap())
+                }
+                other => format!("{other:?}"),
+            });
+        }))
+        .build()
+        .unwrap();
+    let (job, begun, go) = gated();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    pool.job().name("second").submit(|| ()).unwrap().cancel();
+    assert!(pool.try_submit(|| ()).is_err());
+    drop(go);
+    while pool.stats().in_flight > 0 {
+        std::thread::yield_now();
+    }
+    assert!(pool.job().name("third").submit(|| panic!("ouch")).unwrap().join().is_err());
+    shut(&pool);
+    assert!(pool.try_execute(|| ()).is_err());
+    let told = told.lock().unwrap();
+    assert_eq!(
+        *told,
+        [
+            "second shed: cancelled: requested",
+            "told refused: no free place: limit 1, 1 waiting",
+            "third panicked: ouch",
+            "told refused: shutting down",
+        ]
+    );
+}
+
+#[test]
+fn errors_go_through_question_marks() {
+    fn boxed(pool: &Pool) -> Result<u8, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(pool.submit(|| 1)?.join()?)
+    }
+    fn call(pool: &Pool) -> Result<u8, CallError> {
+        Ok(pool.submit(|| 1)?.join()?)
+    }
+    let pool = pool(1, 1);
+    assert_eq!((boxed(&pool).unwrap(), call(&pool).unwrap()), (1, 1));
+    shut(&pool);
+    assert!(!call(&pool).unwrap_err().started());
+}
