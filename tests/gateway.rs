@@ -1,12 +1,11 @@
 //! The gateway example from outside: bad input is a clear error, and a dependency or a client that goes away is a defined
 //! outcome after which nothing is lost, hung or leaked.
 //!
-//! `cargo test` builds the examples before it runs a test; for `cargo test --test gateway` alone, the example is built
-//! here if it is not there.
+//! The example is built here, as cargo builds it only as a test of its own: a moment's work when it is up to date.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
@@ -24,28 +23,20 @@ fn example() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let test = std::env::current_exe().unwrap();
-        let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-        let path = profile.join("examples").join("gateway");
-        if !path.exists() {
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo
-                .args(["build", "--example", "gateway", "--target-dir"])
-                .arg(profile.parent().unwrap());
-            if profile.ends_with("release") {
-                cargo.arg("--release");
-            }
-            assert!(cargo.status().unwrap().success());
-        }
-        path
+        let built = test.parent().and_then(Path::parent).unwrap();
+        let profile = match built.file_name().and_then(|name| name.to_str()).unwrap() {
+            "debug" => "dev",
+            other => other,
+        };
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--example", "gateway", "--profile", profile, "--target-dir"]);
+        assert!(cargo.arg(built.parent().unwrap()).status().unwrap().success());
+        built.join("examples").join("gateway")
     })
 }
 
 fn run(args: &[&str]) -> Output {
-    Command::new(example())
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    Command::new(example()).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Looks at a condition again and again; how long it takes is bounded, and not what is tested.
@@ -76,12 +67,8 @@ impl Drop for Gateway {
 
 impl Gateway {
     fn start(args: &[&str]) -> (Child, BufReader<std::process::ChildStdout>) {
-        let mut process = Command::new(example())
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut process =
+            Command::new(example()).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap());
         (process, lines)
     }
@@ -95,20 +82,9 @@ impl Gateway {
                 addr = at.parse().ok();
             }
             if let Some((_, pids)) = line.split_once("a fault too: ") {
-                let pid = |named: &str| {
-                    named
-                        .split_whitespace()
-                        .nth(1)?
-                        .parse()
-                        .ok()
-                        .and_then(Pid::from_raw)
-                };
+                let pid = |named: &str| named.split_whitespace().nth(1)?.parse().ok().and_then(Pid::from_raw);
                 let pids: Vec<_> = pids.split(", ").map(|named| pid(named).unwrap()).collect();
-                return Self {
-                    process,
-                    addr: addr.unwrap(),
-                    pids,
-                };
+                return Self { process, addr: addr.unwrap(), pids };
             }
         }
         panic!("serve ended before it had said where it listens");
@@ -118,40 +94,21 @@ impl Gateway {
     fn before(arch: &str, downstream: SocketAddr) -> Self {
         let at = downstream.to_string();
         let mut args = vec!["server", "--arch", arch];
-        ROUTES
-            .iter()
-            .for_each(|_| args.extend(["--downstream", &at]));
+        ROUTES.iter().for_each(|_| args.extend(["--downstream", &at]));
         let (process, mut lines) = Self::start(&args);
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
-        Self {
-            process,
-            addr: ready["addr"].as_str().unwrap().parse().unwrap(),
-            pids: Vec::new(),
-        }
+        Self { process, addr: ready["addr"].as_str().unwrap().parse().unwrap(), pids: Vec::new() }
     }
 
     fn get(&self, path: &str) -> Answer {
         let agent = agent();
-        let mut response = agent
-            .get(format!("http://{}{path}", self.addr))
-            .call()
-            .unwrap();
-        let header = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .map(|v| v.to_str().unwrap().to_owned())
-        };
+        let mut response = agent.get(format!("http://{}{path}", self.addr)).call().unwrap();
+        let header = |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
         let (retry_after, refused_by) = (header("retry-after"), header("x-refused-by"));
         let body = response.body_mut().read_to_string().unwrap();
-        Answer {
-            status: response.status().as_u16(),
-            retry_after,
-            refused_by,
-            body,
-        }
+        Answer { status: response.status().as_u16(), retry_after, refused_by, body }
     }
 
     fn set_fault(&self, downstream: &str, fault: &str) {
@@ -172,11 +129,7 @@ impl Gateway {
     fn is_at_rest(&self) -> bool {
         let stats = self.stats();
         let routes = stats["routes"].as_array().unwrap();
-        routes.iter().all(|r| {
-            ["open", "busy", "queued"]
-                .iter()
-                .all(|figure| r[figure] == 0)
-        })
+        routes.iter().all(|r| ["open", "busy", "queued"].iter().all(|figure| r[figure] == 0))
     }
 }
 
@@ -228,10 +181,7 @@ fn a_port_in_use_is_an_error_that_names_it() {
     let output = run(&["serve", "--port", &port]);
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        said.contains(&format!("cannot listen on 127.0.0.1:{port}")),
-        "{said}"
-    );
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
 }
 
 #[test]
@@ -242,10 +192,7 @@ fn unreachable_downstreams_are_a_502_and_then_a_refusal() {
     for _ in 0..40 {
         let asked = Instant::now();
         let answer = gateway.get("/payments");
-        assert!(
-            asked.elapsed() < Duration::from_secs(5),
-            "a refused connection is known at once"
-        );
+        assert!(asked.elapsed() < Duration::from_secs(5), "a refused connection is known at once");
         match answer.status {
             502 => assert!(answer.body.contains("cannot be reached"), "{}", answer.body),
             503 => refused = Some(answer),
@@ -302,18 +249,11 @@ fn a_downstream_killed_in_the_middle_of_a_request_is_an_answer_and_the_gateway_l
     gateway.set_fault("payments", "fault=latency&latency_ms=60000");
     thread::scope(|scope| {
         let asked = scope.spawn(|| gateway.get("/payments"));
-        eventually("the call is under way", || {
-            gateway.route("payments", "busy") == 1
-        });
+        eventually("the call is under way", || gateway.route("payments", "busy") == 1);
         kill_process(gateway.pids[0], Signal::KILL).unwrap();
         // Cut off before the deadline, or at it: never hung, never a success.
         let answer = asked.join().unwrap();
-        assert!(
-            [502, 503, 504].contains(&answer.status),
-            "{}: {}",
-            answer.status,
-            answer.body
-        );
+        assert!([502, 503, 504].contains(&answer.status), "{}: {}", answer.status, answer.body);
     });
     assert!([502, 503].contains(&gateway.get("/payments").status));
     assert_eq!(gateway.get("/orders").status, 200);
@@ -327,18 +267,12 @@ fn a_client_that_disconnects_leaves_nothing_behind() {
     let mut clients = Vec::new();
     for _ in 0..5 {
         let mut client = TcpStream::connect(gateway.addr).unwrap();
-        client
-            .write_all(b"GET /orders HTTP/1.1\r\nhost: gateway\r\n\r\n")
-            .unwrap();
+        client.write_all(b"GET /orders HTTP/1.1\r\nhost: gateway\r\n\r\n").unwrap();
         clients.push(client);
     }
-    eventually("all calls are under way", || {
-        gateway.route("orders", "busy") == 5
-    });
+    eventually("all calls are under way", || gateway.route("orders", "busy") == 5);
     drop(clients);
-    eventually("nobody waits any more", || {
-        gateway.route("orders", "open") == 0
-    });
+    eventually("nobody waits any more", || gateway.route("orders", "open") == 0);
     // The threads come back with their sockets' timeouts, a minute before the dependency would have answered.
     eventually("the gateway is at rest", || gateway.is_at_rest());
     let orphans = gateway.stats()["orphans"].clone();
@@ -350,10 +284,7 @@ fn a_client_that_disconnects_leaves_nothing_behind() {
 /// Whether a process has ended; one that nobody has waited for yet has.
 fn has_ended(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.map_or(true, |s| {
-        s.rsplit_once(')')
-            .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
-    })
+    stat.map_or(true, |s| s.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
 }
 
 #[test]
@@ -373,9 +304,7 @@ fn no_child_outlives_a_killed_parent() {
 fn an_answer_is_plain_http() {
     let gateway = Gateway::serve();
     let mut client = TcpStream::connect(gateway.addr).unwrap();
-    client
-        .write_all(b"GET /payments HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n")
-        .unwrap();
+    client.write_all(b"GET /payments HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     client.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");

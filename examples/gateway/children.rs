@@ -28,10 +28,7 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts this program in `role` and waits for its first line.
-    pub(crate) async fn start<T: DeserializeOwned>(
-        role: &'static str,
-        args: &[OsString],
-    ) -> io::Result<(Self, T)> {
+    pub(crate) async fn start<T: DeserializeOwned>(role: &'static str, args: &[OsString]) -> io::Result<(Self, T)> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(role)
             .args(args)
@@ -43,23 +40,13 @@ impl Child {
         let (Some(stdin), Some(stdout), Some(pid)) = (stdin, stdout, process.id()) else {
             return Err(io::Error::other(format!("{role}: no pipes to the child")));
         };
-        let mut child = Self {
-            role,
-            process,
-            _stdin: stdin,
-            lines: BufReader::new(stdout).lines(),
-            pid,
-        };
+        let mut child = Self { role, process, _stdin: stdin, lines: BufReader::new(stdout).lines(), pid };
         let ready = tokio::time::timeout(START, child.next()).await;
         match ready {
             Ok(Ok(Some(ready))) => Ok((child, ready)),
-            Ok(Ok(None)) => Err(io::Error::other(format!(
-                "{role}: the child left before it was ready"
-            ))),
+            Ok(Ok(None)) => Err(io::Error::other(format!("{role}: the child left before it was ready"))),
             Ok(Err(e)) => Err(e),
-            Err(_) => Err(io::Error::other(format!(
-                "{role}: the child was not ready after {START:?}"
-            ))),
+            Err(_) => Err(io::Error::other(format!("{role}: the child was not ready after {START:?}"))),
         }
     }
 
@@ -73,9 +60,7 @@ impl Child {
             return Ok(None);
         };
         let parsed = serde_json::from_str(&line);
-        parsed
-            .map(Some)
-            .map_err(|e| io::Error::other(format!("{}: {e} in {line:.200}", self.role)))
+        parsed.map(Some).map_err(|e| io::Error::other(format!("{}: {e} in {line:.200}", self.role)))
     }
 
     /// Kills the child and waits until it is gone.

@@ -38,19 +38,12 @@ pub(crate) async fn run(route: Route) -> io::Result<()> {
     let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let control = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let front = proxy::listen()?;
-    children::ready(&Ready {
-        proxy: front.local_addr()?,
-        control: control.local_addr()?,
-    });
+    children::ready(&Ready { proxy: front.local_addr()?, control: control.local_addr()? });
 
     let state = Service { route, fault };
     let upstream = service.local_addr()?;
-    let answers = Router::new()
-        .route("/", get(answer))
-        .with_state(state.clone());
-    let faults = Router::new()
-        .route("/fault", get(current).put(set))
-        .with_state(state);
+    let answers = Router::new().route("/", get(answer)).with_state(state.clone());
+    let faults = Router::new().route("/fault", get(current).put(set)).with_state(state);
     let service = service.tap_io(|io| {
         let _ = io.set_nodelay(true);
     });
@@ -63,14 +56,12 @@ pub(crate) async fn run(route: Route) -> io::Result<()> {
 }
 
 async fn answer(State(service): State<Service>) -> impl IntoResponse {
+    let broken = *service.fault.borrow() == Fault::Errors;
     // The timer's tick rounds up by as much as a millisecond; with this one the answer takes 50 ms and at most 2 more.
     let jitter = Duration::from_micros(rand::random_range(0..1_000));
     tokio::time::sleep(SERVICE + jitter).await;
-    if *service.fault.borrow() == Fault::Errors {
-        return (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("{} is broken\n", service.route.name()),
-        );
+    if broken {
+        return (StatusCode::INTERNAL_SERVER_ERROR, format!("{} is broken\n", service.route.name()));
     }
     (StatusCode::OK, format!("{} here\n", service.route.name()))
 }
@@ -81,7 +72,5 @@ async fn current(State(service): State<Service>) -> Json<Fault> {
 
 async fn set(State(service): State<Service>, Json(fault): Json<Fault>) -> Json<Since> {
     service.fault.send_replace(fault);
-    Json(Since {
-        at_us: clock::now_us(),
-    })
+    Json(Since { at_us: clock::now_us() })
 }

@@ -33,11 +33,7 @@ const LONGEST_MS: u64 = 600_000;
 impl Fault {
     /// By how much a piece of an answer is late.
     pub(crate) fn delay(self, rng: &mut impl Rng) -> Duration {
-        let Fault::Latency {
-            latency_ms,
-            jitter_ms,
-        } = self
-        else {
+        let Fault::Latency { latency_ms, jitter_ms } = self else {
             return Duration::ZERO;
         };
         let (latency, jitter) = (latency_ms.min(LONGEST_MS), jitter_ms.min(LONGEST_MS));
@@ -47,10 +43,7 @@ impl Fault {
 
     /// The story's sickness: with the service time it makes the 5 s.
     pub(crate) fn sick() -> Self {
-        Fault::Latency {
-            latency_ms: (SICK - SERVICE).as_millis() as u64,
-            jitter_ms: 0,
-        }
+        Fault::Latency { latency_ms: (SICK - SERVICE).as_millis() as u64, jitter_ms: 0 }
     }
 }
 
@@ -70,34 +63,17 @@ mod tests {
         assert_eq!(Fault::None.delay(&mut rng), Duration::ZERO);
         assert_eq!(Fault::sick().delay(&mut rng), Duration::from_millis(4_950));
         for _ in 0..1_000 {
-            let delay = Fault::Latency {
-                latency_ms: 100,
-                jitter_ms: 20,
-            }
-            .delay(&mut rng);
+            let delay = Fault::Latency { latency_ms: 100, jitter_ms: 20 }.delay(&mut rng);
             assert!((80..=120).contains(&delay.as_millis()), "{delay:?}");
         }
-        let absurd = Fault::Latency {
-            latency_ms: u64::MAX,
-            jitter_ms: u64::MAX,
-        }
-        .delay(&mut rng);
+        let absurd = Fault::Latency { latency_ms: u64::MAX, jitter_ms: u64::MAX }.delay(&mut rng);
         assert!(absurd <= Duration::from_millis(2 * LONGEST_MS));
     }
 
     #[test]
     fn speaks_json() {
         let text = r#"{"fault":"latency","latency_ms":300}"#;
-        assert_eq!(
-            serde_json::from_str::<Fault>(text).unwrap(),
-            Fault::Latency {
-                latency_ms: 300,
-                jitter_ms: 0
-            }
-        );
-        assert_eq!(
-            serde_json::to_string(&Fault::Down).unwrap(),
-            r#"{"fault":"down"}"#
-        );
+        assert_eq!(serde_json::from_str::<Fault>(text).unwrap(), Fault::Latency { latency_ms: 300, jitter_ms: 0 });
+        assert_eq!(serde_json::to_string(&Fault::Down).unwrap(), r#"{"fault":"down"}"#);
     }
 }

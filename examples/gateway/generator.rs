@@ -38,9 +38,7 @@ struct Generator {
 /// Sends everything the plan asks for to `target`, beginning at `start_us`, and reports.
 pub(crate) fn run(plan: &Plan, target: SocketAddr, start_us: u64) -> io::Result<()> {
     // One thread for the answers and one for the clock: the generator shares the machine with what it measures.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let recorder = Recorder::new(plan, start_us);
     let arrivals = recorder.arrivals().to_vec();
     let generator = Arc::new(Generator {
@@ -52,9 +50,7 @@ pub(crate) fn run(plan: &Plan, target: SocketAddr, start_us: u64) -> io::Result<
     children::ready(&());
 
     let (pacing, handle) = (Arc::clone(&generator), runtime.handle().clone());
-    std::thread::Builder::new()
-        .name("pacer".into())
-        .spawn(move || pace(&pacing, &handle, &arrivals))?;
+    std::thread::Builder::new().name("pacer".into()).spawn(move || pace(&pacing, &handle, &arrivals))?;
     let end_us = start_us + (plan.total() + DRAIN).as_micros() as u64;
     runtime.block_on(async {
         loop {
@@ -101,11 +97,7 @@ impl Generator {
             .expect("the parts of the request are constants");
         let sent = clock::now_us();
         let class = self.class(request).await;
-        let times = Times {
-            intended: self.start_us + arrival.at_us,
-            sent,
-            done: clock::now_us(),
-        };
+        let times = Times { intended: self.start_us + arrival.at_us, sent, done: clock::now_us() };
         self.recorder().answered(index, times, class);
     }
 

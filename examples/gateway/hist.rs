@@ -48,11 +48,7 @@ impl Latencies {
 
 impl Serialize for Latencies {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(
-            self.0
-                .iter_recorded()
-                .map(|v| (v.value_iterated_to(), v.count_at_value())),
-        )
+        serializer.collect_seq(self.0.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())))
     }
 }
 

@@ -28,16 +28,10 @@ pub(crate) fn client() -> HttpClient {
 }
 
 pub(crate) fn uri(at: SocketAddr, path: &str) -> Uri {
-    format!("http://{at}{path}")
-        .parse()
-        .expect("an address and a path make a URI")
+    format!("http://{at}{path}").parse().expect("an address and a path make a URI")
 }
 
-pub(crate) async fn get<T: DeserializeOwned>(
-    client: &HttpClient,
-    at: SocketAddr,
-    path: &str,
-) -> io::Result<T> {
+pub(crate) async fn get<T: DeserializeOwned>(client: &HttpClient, at: SocketAddr, path: &str) -> io::Result<T> {
     exchange(client, Method::GET, uri(at, path), Bytes::new()).await
 }
 
@@ -51,12 +45,7 @@ pub(crate) async fn put<B: Serialize, T: DeserializeOwned>(
     exchange(client, Method::PUT, uri(at, path), body.into()).await
 }
 
-async fn exchange<T: DeserializeOwned>(
-    client: &HttpClient,
-    method: Method,
-    uri: Uri,
-    body: Bytes,
-) -> io::Result<T> {
+async fn exchange<T: DeserializeOwned>(client: &HttpClient, method: Method, uri: Uri, body: Bytes) -> io::Result<T> {
     let failed = |what: &dyn std::fmt::Display| io::Error::other(format!("{uri}: {what}"));
     let request = Request::builder()
         .method(method)
@@ -67,21 +56,11 @@ async fn exchange<T: DeserializeOwned>(
     let work = async {
         let response = client.request(request).await.map_err(|e| failed(&e))?;
         let status = response.status();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|e| failed(&e))?
-            .to_bytes();
+        let body = response.into_body().collect().await.map_err(|e| failed(&e))?.to_bytes();
         if !status.is_success() {
-            return Err(failed(&format!(
-                "{status}: {}",
-                String::from_utf8_lossy(&body).trim()
-            )));
+            return Err(failed(&format!("{status}: {}", String::from_utf8_lossy(&body).trim())));
         }
         serde_json::from_slice(&body).map_err(|e| failed(&e))
     };
-    tokio::time::timeout(CONTROL, work)
-        .await
-        .unwrap_or_else(|_| Err(failed(&"no answer in 5 s")))
+    tokio::time::timeout(CONTROL, work).await.unwrap_or_else(|_| Err(failed(&"no answer in 5 s")))
 }

@@ -88,12 +88,7 @@ impl View for Lines {
         self.last = Some(this);
         let mut line = String::new();
         if new_arch {
-            line += &format!(
-                "{} of {}: {}\n",
-                now.place.number,
-                now.place.of,
-                now.title()
-            );
+            line += &format!("{} of {}: {}\n", now.place.number, now.place.of, now.title());
         }
         line += &format!(
             "  {:>5.1} s  {:<8} {:>5} answers/s  busy {:>4}  open {:>5}  threads {:>4}  p99 ms",
@@ -126,12 +121,8 @@ struct Screen {
 
 impl Screen {
     fn new() -> io::Result<Self> {
-        let options = TerminalOptions {
-            viewport: Viewport::Inline(HEIGHT),
-        };
-        Ok(Self {
-            terminal: Terminal::with_options(CrosstermBackend::new(io::stdout()), options)?,
-        })
+        let options = TerminalOptions { viewport: Viewport::Inline(HEIGHT) };
+        Ok(Self { terminal: Terminal::with_options(CrosstermBackend::new(io::stdout()), options)? })
     }
 }
 
@@ -158,12 +149,7 @@ fn draw(frame: &mut Frame<'_>, now: &Now<'_>) {
     ])
     .areas(area);
     let stretch = now.plan.at(now.at_ms);
-    let heading = format!(
-        "watertight gateway   {} of {}   {}",
-        now.place.number,
-        now.place.of,
-        now.title()
-    );
+    let heading = format!("watertight gateway   {} of {}   {}", now.place.number, now.place.of, now.title());
     frame.render_widget(Line::from(heading).bold(), title);
     let sick = matches!(stretch.phase, Phase::Fault | Phase::Burst);
     let colour = if sick { Color::Red } else { Color::Green };
@@ -191,16 +177,7 @@ fn draw(frame: &mut Frame<'_>, now: &Now<'_>) {
 }
 
 fn routes<'a>(now: &Now<'_>) -> Table<'a> {
-    let head = [
-        "route",
-        "ok/s",
-        "refused/s",
-        "failed/s",
-        "p99 ms",
-        "threads busy",
-        "waiting",
-        "breaker",
-    ];
+    let head = ["route", "ok/s", "refused/s", "failed/s", "p99 ms", "threads busy", "waiting", "breaker"];
     let rows = Route::ALL.map(|route| {
         let (progress, stats) = (now.progress.routes[route.index()], now.stats.route(route));
         let busy = match now.arch {
@@ -208,11 +185,7 @@ fn routes<'a>(now: &Now<'_>) -> Table<'a> {
             _ => stats.busy.to_string(),
         };
         let breaker = stats.breaker.map_or(Cell::from("none"), |breaker| {
-            let colour = if breaker == Breaker::Closed {
-                Color::Green
-            } else {
-                Color::Red
-            };
+            let colour = if breaker == Breaker::Closed { Color::Green } else { Color::Red };
             Cell::from(breaker.name()).style(Style::default().fg(colour))
         });
         Row::new([
@@ -227,6 +200,5 @@ fn routes<'a>(now: &Now<'_>) -> Table<'a> {
         ])
     });
     let widths = [16, 8, 10, 9, 9, 13, 8, 10].map(Constraint::Length);
-    Table::new(rows, widths)
-        .header(Row::new(head).style(Style::default().add_modifier(Modifier::UNDERLINED)))
+    Table::new(rows, widths).header(Row::new(head).style(Style::default().add_modifier(Modifier::UNDERLINED)))
 }

@@ -124,11 +124,7 @@ fn parse_plan(text: &str) -> Result<Plan, String> {
 
 fn scale(text: &str) -> Result<f64, String> {
     let scale: f64 = text.parse().map_err(|_| "not a number".to_string())?;
-    if (0.05..=5.0).contains(&scale) {
-        Ok(scale)
-    } else {
-        Err("must be between 0.05 and 5".into())
-    }
+    if (0.05..=5.0).contains(&scale) { Ok(scale) } else { Err("must be between 0.05 and 5".into()) }
 }
 
 fn main() -> ExitCode {
@@ -148,63 +144,32 @@ fn run(cli: Cli) -> io::Result<ExitCode> {
         None => return tell(&cli.story, descriptors),
         Some(Role::Serve(args)) => serve::run(&args)?,
         Some(Role::Downstream { route }) => single_threaded()?.block_on(downstream::run(route))?,
-        Some(Role::Server {
-            arch,
-            shared_threads,
-            downstreams,
-            controls,
-        }) => {
+        Some(Role::Server { arch, shared_threads, downstreams, controls }) => {
             let downstreams = by_route(downstreams)?;
-            let controls = if controls.is_empty() {
-                None
-            } else {
-                Some(by_route(controls)?)
-            };
-            server::run(Setup {
-                arch,
-                downstreams,
-                controls,
-                shared_threads,
-            })?;
+            let controls = if controls.is_empty() { None } else { Some(by_route(controls)?) };
+            server::run(Setup { arch, downstreams, controls, shared_threads })?;
         }
-        Some(Role::Generate { target, timed }) => {
-            generator::run(&timed.plan, target, timed.start_us)?
-        }
+        Some(Role::Generate { target, timed }) => generator::run(&timed.plan, target, timed.start_us)?,
         Some(Role::Canary(timed)) => canary::run(&timed.plan, timed.start_us),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn by_route(addrs: Vec<SocketAddr>) -> io::Result<Downstreams> {
-    let three = |_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "one address for each of the three routes is needed",
-        )
-    };
+    let three = |_| io::Error::new(io::ErrorKind::InvalidInput, "one address for each of the three routes is needed");
     addrs.try_into().map_err(three)
 }
 
 fn single_threaded() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Runs the story and prints what came of it.
 fn tell(args: &StoryArgs, descriptors: u64) -> io::Result<ExitCode> {
     let quick = args.quick || args.ci;
-    let shown: &[Arch] = if quick {
-        &[Arch::B, Arch::D]
-    } else {
-        &[Arch::A, Arch::B, Arch::C, Arch::D]
-    };
+    let shown: &[Arch] = if quick { &[Arch::B, Arch::D] } else { &[Arch::A, Arch::B, Arch::C, Arch::D] };
     let plan_of = |arch| {
-        if quick {
-            Plan::quick(arch, args.rate_scale)
-        } else {
-            Plan::full(args.rate_scale)
-        }
+        if quick { Plan::quick(arch, args.rate_scale) } else { Plan::full(args.rate_scale) }
     };
     let prediction = figures::prediction(&plan_of(Arch::B));
     limits::check(descriptors, prediction.open_at_heal)?;
@@ -213,15 +178,8 @@ fn tell(args: &StoryArgs, descriptors: u64) -> io::Result<ExitCode> {
     let mut runs = Vec::new();
     let runtime = single_threaded()?;
     for (i, &arch) in shown.iter().enumerate() {
-        let then = shown[i + 1..]
-            .iter()
-            .map(|&a| plan_of(a).total())
-            .sum::<Duration>();
-        let place = story::Place {
-            number: i + 1,
-            of: shown.len(),
-            then,
-        };
+        let then = shown[i + 1..].iter().map(|&a| plan_of(a).total()).sum::<Duration>();
+        let place = story::Place { number: i + 1, of: shown.len(), then };
         runs.push(runtime.block_on(story::run(arch, &plan_of(arch), place, view.as_mut()))?);
     }
     view.close();
@@ -235,10 +193,7 @@ fn tell(args: &StoryArgs, descriptors: u64) -> io::Result<ExitCode> {
     let figures = figures::figures(&runs, &prediction);
     let report = report::write(args.report.as_deref(), &runs, &figures, &verdict)?;
     if args.json {
-        println!(
-            "{}",
-            table::json(&runs, &prediction, &figures, &verdict, &report)?
-        );
+        println!("{}", table::json(&runs, &prediction, &figures, &verdict, &report)?);
     } else {
         print!("{}", table::text(&runs, &figures, &verdict));
         println!("\nThe time lines are drawn in {}", report.display());

@@ -31,9 +31,7 @@ pub(crate) const PHASE_HEADER: &str = "x-phase";
 const SEED: u64 = 0x0077_6174_6572;
 
 /// A route of the gateway, and the downstream behind it.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Route {
     Payments,
@@ -82,11 +80,7 @@ impl Route {
             Route::Orders => (40, 80, 1_000),
             Route::Recommendations => (10, 10, 250),
         };
-        Compartment {
-            threads,
-            queue,
-            deadline: Duration::from_millis(deadline),
-        }
+        Compartment { threads, queue, deadline: Duration::from_millis(deadline) }
     }
 }
 
@@ -142,14 +136,8 @@ pub(crate) enum Phase {
 
 impl Phase {
     pub(crate) const COUNT: usize = 6;
-    pub(crate) const ALL: [Phase; Self::COUNT] = [
-        Phase::WarmUp,
-        Phase::Before,
-        Phase::Fault,
-        Phase::After,
-        Phase::Burst,
-        Phase::End,
-    ];
+    pub(crate) const ALL: [Phase; Self::COUNT] =
+        [Phase::WarmUp, Phase::Before, Phase::Fault, Phase::After, Phase::Burst, Phase::End];
 
     pub(crate) fn index(self) -> usize {
         self as usize
@@ -237,12 +225,7 @@ impl Plan {
                 (Phase::Burst, 2_000),
                 (Phase::End, 1_000),
             ],
-            _ => &[
-                (Phase::WarmUp, 1_000),
-                (Phase::Before, 4_000),
-                (Phase::Fault, 8_000),
-                (Phase::After, 1_000),
-            ],
+            _ => &[(Phase::WarmUp, 1_000), (Phase::Before, 4_000), (Phase::Fault, 8_000), (Phase::After, 1_000)],
         };
         Self::of(scale, shown)
     }
@@ -252,20 +235,12 @@ impl Plan {
         let stretches = phases
             .iter()
             .map(|&(phase, len_ms)| {
-                let stretch = Stretch {
-                    phase,
-                    from_ms,
-                    len_ms,
-                };
+                let stretch = Stretch { phase, from_ms, len_ms };
                 from_ms += len_ms;
                 stretch
             })
             .collect();
-        Self {
-            scale,
-            window_ms: 4_000,
-            stretches,
-        }
+        Self { scale, window_ms: 4_000, stretches }
     }
 
     pub(crate) fn total(&self) -> Duration {
@@ -279,11 +254,7 @@ impl Plan {
     /// The stretch that is on at `ms` since the start; the last one afterwards.
     pub(crate) fn at(&self, ms: u64) -> Stretch {
         let last = self.stretches[self.stretches.len() - 1];
-        self.stretches
-            .iter()
-            .copied()
-            .find(|s| ms < s.end_ms())
-            .unwrap_or(last)
+        self.stretches.iter().copied().find(|s| ms < s.end_ms()).unwrap_or(last)
     }
 
     /// Threads of the shared pool of (b) and (c).
@@ -315,16 +286,11 @@ impl Plan {
             for replay in (0..stretch.len_ms).step_by(self.window_ms as usize) {
                 let room_us = (stretch.len_ms - replay) * 1_000;
                 let base_us = (stretch.from_ms + replay) * 1_000;
-                all.extend(
-                    window
-                        .iter()
-                        .take_while(|(offset, _)| *offset < room_us)
-                        .map(|&(offset, route)| Arrival {
-                            at_us: base_us + offset,
-                            route,
-                            phase: stretch.phase,
-                        }),
-                );
+                all.extend(window.iter().take_while(|(offset, _)| *offset < room_us).map(|&(offset, route)| Arrival {
+                    at_us: base_us + offset,
+                    route,
+                    phase: stretch.phase,
+                }));
             }
         }
         all

@@ -44,11 +44,7 @@ pub(crate) struct Prediction {
 impl Prediction {
     /// For a fault of `fault_s` seconds at `scale` times the rates and the shared pool.
     pub(crate) fn new(scale: f64, fault_s: f64) -> Self {
-        let (service, sick, patience) = (
-            SERVICE.as_secs_f64(),
-            SICK.as_secs_f64(),
-            PATIENCE.as_secs_f64(),
-        );
+        let (service, sick, patience) = (SERVICE.as_secs_f64(), SICK.as_secs_f64(), PATIENCE.as_secs_f64());
         let rate = RATE * scale;
         let pool = shared_threads(scale) as f64;
         let share = Route::SICK.share();
@@ -76,8 +72,7 @@ impl Prediction {
         let back_per_s = blocked / sick / service;
         let short = offered - (pool - blocked) / service;
         let stale_jobs = at_heal + short * short / (2.0 * back_per_s);
-        let dead_for =
-            short / back_per_s + stale_jobs / (capacity - offered).max(f64::MIN_POSITIVE);
+        let dead_for = short / back_per_s + stale_jobs / (capacity - offered).max(f64::MIN_POSITIVE);
 
         let compartment = Route::SICK.compartment();
         Self {
@@ -96,12 +91,8 @@ impl Prediction {
             stale_jobs,
             dead_for,
             never_recovers_from: capacity / attempts,
-            compartments: Route::ALL
-                .iter()
-                .map(|r| r.compartment().threads as f64)
-                .sum(),
-            breaker_opens: compartment.threads as f64 / sick_rate
-                + compartment.deadline.as_secs_f64(),
+            compartments: Route::ALL.iter().map(|r| r.compartment().threads as f64).sum(),
+            breaker_opens: compartment.threads as f64 / sick_rate + compartment.deadline.as_secs_f64(),
         }
     }
 }
@@ -111,10 +102,7 @@ mod tests {
     use super::*;
 
     fn near(measured: f64, expected: f64, part: f64) {
-        assert!(
-            (measured - expected).abs() <= expected * part,
-            "{measured} is not {expected}"
-        );
+        assert!((measured - expected).abs() <= expected * part, "{measured} is not {expected}");
     }
 
     /// The figures as published with the story, each of which can be checked by hand.
@@ -146,11 +134,7 @@ mod tests {
         near(half.recovery, one.recovery, 0.0001);
         near(half.throughput_sick, one.throughput_sick / 2.0, 0.0001);
         near(half.open_at_heal, one.open_at_heal / 2.0, 0.0001);
-        near(
-            half.threads_per_request,
-            one.threads_per_request / 2.0,
-            0.0001,
-        );
+        near(half.threads_per_request, one.threads_per_request / 2.0, 0.0001);
         near(half.compartments, one.compartments, 0.0001);
         near(half.breaker_opens, 0.45, 0.0001);
     }

@@ -17,30 +17,19 @@ impl Process {
     pub(crate) fn read(pid: u32) -> io::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        Ok(Self {
-            threads: field(&status, "Threads:"),
-            rss_kb: field(&status, "VmRSS:"),
-            cpu: cpu(&stat),
-        })
+        Ok(Self { threads: field(&status, "Threads:"), rss_kb: field(&status, "VmRSS:"), cpu: cpu(&stat) })
     }
 }
 
 fn field(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|l| l.strip_prefix(name));
-    line.and_then(|l| l.split_whitespace().next())
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(0)
+    line.and_then(|l| l.split_whitespace().next()).and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 /// User and system time. The name, second on the line, may contain blanks and brackets, so counting starts after it.
 fn cpu(stat: &str) -> Duration {
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|v| v.parse::<u64>().ok())
-        .sum();
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|v| v.parse::<u64>().ok()).sum();
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 

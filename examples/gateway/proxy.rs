@@ -53,11 +53,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn accept_until_down(
-    listener: &TcpListener,
-    upstream: SocketAddr,
-    fault: &watch::Receiver<Fault>,
-) {
+async fn accept_until_down(listener: &TcpListener, upstream: SocketAddr, fault: &watch::Receiver<Fault>) {
     let mut down = fault.clone();
     let down = down.wait_for(|f| *f == Fault::Down);
     tokio::pin!(down);
@@ -76,12 +72,7 @@ async fn accept_until_down(
     }
 }
 
-async fn pass(
-    client: TcpStream,
-    upstream: SocketAddr,
-    mut fault: watch::Receiver<Fault>,
-    seed: u64,
-) {
+async fn pass(client: TcpStream, upstream: SocketAddr, mut fault: watch::Receiver<Fault>, seed: u64) {
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
     };
@@ -119,11 +110,7 @@ async fn take(
     let mut piece = vec![0; PIECE];
     while let Ok(len @ 1..) = from.read(&mut piece).await {
         let delay = fault.borrow().delay(&mut rng);
-        if queue
-            .send((Instant::now() + delay, piece[..len].to_vec()))
-            .await
-            .is_err()
-        {
+        if queue.send((Instant::now() + delay, piece[..len].to_vec())).await.is_err() {
             return;
         }
     }

@@ -146,10 +146,7 @@ impl Recorder {
     pub(crate) fn new(plan: &Plan, start_us: u64) -> Self {
         let arrivals = plan.arrivals();
         let slices = (plan.total().as_millis() as u64).div_ceil(SLICE_MS);
-        let empty = |i| Slice {
-            from_ms: i * SLICE_MS,
-            ..Slice::default()
-        };
+        let empty = |i| Slice { from_ms: i * SLICE_MS, ..Slice::default() };
         Self {
             start_us,
             answered: vec![false; arrivals.len()],
@@ -234,11 +231,7 @@ impl Recorder {
             if self.answered[index] {
                 continue;
             }
-            let Arrival {
-                at_us,
-                route,
-                phase,
-            } = self.arrivals[index];
+            let Arrival { at_us, route, phase } = self.arrivals[index];
             let intended = self.start_us + at_us;
             let age = now_us.saturating_sub(intended);
             let figures = &mut self.report.figures[phase.index()][route.index()];
@@ -292,11 +285,7 @@ mod tests {
         let mut recorder = Recorder::new(&plan, start);
         let all = recorder.arrivals().to_vec();
         let intended = start + all[0].at_us;
-        let times = Times {
-            intended,
-            sent: intended + 30_000,
-            done: intended + 80_000,
-        };
+        let times = Times { intended, sent: intended + 30_000, done: intended + 80_000 };
         recorder.answered(0, times, Class::Ok);
         assert_eq!(recorder.open(), all.len() - 1);
         let end = start + plan.total().as_micros() as u64;
@@ -304,23 +293,11 @@ mod tests {
 
         let first = report.figures(all[0].phase, all[0].route);
         assert_eq!(first.good, 1);
-        let (latency, response) = (
-            first.latency.quantile(0.0).unwrap(),
-            first.response.max().unwrap(),
-        );
-        assert!(
-            (80_000..80_100).contains(&latency),
-            "from the intended send: {latency}"
-        );
-        assert!(
-            (50_000..50_100).contains(&response),
-            "from the actual send: {response}"
-        );
+        let (latency, response) = (first.latency.quantile(0.0).unwrap(), first.response.max().unwrap());
+        assert!((80_000..80_100).contains(&latency), "from the intended send: {latency}");
+        assert!((50_000..50_100).contains(&response), "from the actual send: {response}");
         let unanswered: u64 = report.figures.iter().flatten().map(|f| f.unanswered).sum();
         assert_eq!(unanswered, all.len() as u64 - 1);
-        assert!(
-            first.latency.max().unwrap() > 15_000_000,
-            "an unanswered one counts with its age"
-        );
+        assert!(first.latency.max().unwrap() > 15_000_000, "an unanswered one counts with its age");
     }
 }

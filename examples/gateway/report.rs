@@ -29,17 +29,10 @@ td:first-child, th:first-child, .words td, .words th { text-align: left }
 
 /// Writes the report where it is wanted, or into the current folder, or, where that cannot be written to, into the
 /// system's temporary one. Returns where it is.
-pub(crate) fn write(
-    wanted: Option<&Path>,
-    runs: &[Run],
-    figures: &[Figure],
-    verdict: &Verdict,
-) -> io::Result<PathBuf> {
+pub(crate) fn write(wanted: Option<&Path>, runs: &[Run], figures: &[Figure], verdict: &Verdict) -> io::Result<PathBuf> {
     let html = html(runs, figures, verdict)?;
     if let Some(path) = wanted {
-        let named = |e: io::Error| {
-            io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display()))
-        };
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display()));
         fs::write(path, html).map_err(named)?;
         return Ok(path.to_owned());
     }
@@ -62,24 +55,11 @@ fn html(runs: &[Run], figures: &[Figure], verdict: &Verdict) -> io::Result<Strin
         1 => "fail",
         _ => "inconclusive",
     };
-    let _ = writeln!(
-        page,
-        "<p class=\"verdict {class}\">{}</p>",
-        escaped(&verdict.sentence())
-    );
+    let _ = writeln!(page, "<p class=\"verdict {class}\">{}</p>", escaped(&verdict.sentence()));
     write_legend(&mut page, runs);
-    let _ = writeln!(
-        page,
-        "<div class=\"grid\" style=\"--runs: {}\">",
-        runs.len()
-    );
+    let _ = writeln!(page, "<div class=\"grid\" style=\"--runs: {}\">", runs.len());
     for run in runs {
-        let _ = writeln!(
-            page,
-            "<h3>({}) {}</h3>",
-            run.arch.letter(),
-            escaped(run.arch.title())
-        );
+        let _ = writeln!(page, "<h3>({}) {}</h3>", run.arch.letter(), escaped(run.arch.title()));
     }
     for chart in charts::ALL {
         for run in runs {
@@ -104,36 +84,22 @@ fn write_legend(page: &mut String, runs: &[Run]) {
     );
     for route in Route::ALL {
         let colour = charts::colour(route);
-        let _ = write!(
-            page,
-            "<span class=\"key\" style=\"background: {colour}\"></span>{}",
-            route.name()
-        );
+        let _ = write!(page, "<span class=\"key\" style=\"background: {colour}\"></span>{}", route.name());
     }
     page.push_str("</p>\n");
 }
 
 fn write_lines(page: &mut String, verdict: &Verdict) {
     page.push_str("<h2>Pass lines of (d)</h2>\n<table class=\"words\">\n");
-    page.push_str(
-        "<tr><th>line</th><th>pass line</th><th>measured</th><th>kind</th><th></th></tr>\n",
-    );
+    page.push_str("<tr><th>line</th><th>pass line</th><th>measured</th><th>kind</th><th></th></tr>\n");
     for line in &verdict.lines {
-        let (class, word) = if line.holds {
-            ("pass", "pass")
-        } else {
-            ("fail", "FAIL")
-        };
+        let (class, word) = if line.holds { ("pass", "pass") } else { ("fail", "FAIL") };
         let kind = match (line.kind, verdict.decides(line.kind)) {
             (Kind::Structural, _) => "structural",
             (Kind::Timed, true) => "timed",
             (Kind::Timed, false) => "timed, not deciding",
         };
-        let (what, limit, measured) = (
-            escaped(&line.what),
-            escaped(&line.limit),
-            escaped(&line.measured),
-        );
+        let (what, limit, measured) = (escaped(&line.what), escaped(&line.limit), escaped(&line.measured));
         let _ = writeln!(
             page,
             "<tr><td>{what}</td><td>{limit}</td><td>{measured}</td><td>{kind}</td><td class=\"{class}\">{word}</td></tr>"
@@ -143,23 +109,19 @@ fn write_lines(page: &mut String, verdict: &Verdict) {
 }
 
 fn write_figures(page: &mut String, runs: &[Run], figures: &[Figure]) {
-    page.push_str("<h2>Figures: what the arithmetic predicts, and what was measured</h2>\n<table>\n<tr><th>figure</th>");
+    page.push_str(
+        "<h2>Figures: what the arithmetic predicts, and what was measured</h2>\n<table>\n<tr><th>figure</th>",
+    );
     for run in runs {
         let letter = run.arch.letter();
-        let _ = write!(
-            page,
-            "<th>({letter}) predicted</th><th>({letter}) measured</th>"
-        );
+        let _ = write!(page, "<th>({letter}) predicted</th><th>({letter}) measured</th>");
     }
     page.push_str("</tr>\n");
     for figure in figures {
         let _ = write!(page, "<tr><td>{}</td>", escaped(figure.what));
         for run in runs {
             let cell = figure.cells[run.arch as usize];
-            let (predicted, measured) = (
-                written(cell.predicted, figure.unit),
-                written(cell.measured, figure.unit),
-            );
+            let (predicted, measured) = (written(cell.predicted, figure.unit), written(cell.measured, figure.unit));
             let _ = write!(page, "<td>{predicted}</td><td>{measured}</td>");
         }
         page.push_str("</tr>\n");
@@ -168,7 +130,5 @@ fn write_figures(page: &mut String, runs: &[Run], figures: &[Figure]) {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -29,18 +29,13 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
             controls: Some(dependencies.controls),
             shared_threads: SHARED_THREADS,
         })?;
-        print!(
-            "{}",
-            welcome(args.arch, listener.local_addr()?, &dependencies)
-        );
+        print!("{}", welcome(args.arch, listener.local_addr()?, &dependencies));
         front.serve(listener).await
     })
 }
 
 fn welcome(arch: Arch, at: SocketAddr, dependencies: &Dependencies) -> String {
-    let pids = Route::ALL
-        .map(|r| format!("{} {}", r.name(), dependencies.children[r.index()].pid()))
-        .join(", ");
+    let pids = Route::ALL.map(|r| format!("{} {}", r.name(), dependencies.children[r.index()].pid())).join(", ");
     format!(
         "The gateway, ({letter}) {title}, listens on http://{at}
 

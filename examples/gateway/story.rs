@@ -63,15 +63,8 @@ pub(crate) struct Run {
 impl Run {
     /// When the fault of `phase` was switched; the planned moment if it never was.
     pub(crate) fn mark_us(&self, phase: Phase) -> Option<u64> {
-        let planned = self
-            .plan
-            .stretch(phase)
-            .map(|s| self.start_us + s.from_ms * 1_000);
-        self.marks
-            .iter()
-            .find(|m| m.phase == phase)
-            .map(|m| m.at_us)
-            .or(planned)
+        let planned = self.plan.stretch(phase).map(|s| self.start_us + s.from_ms * 1_000);
+        self.marks.iter().find(|m| m.phase == phase).map(|m| m.at_us).or(planned)
     }
 }
 
@@ -87,18 +80,13 @@ impl Dependencies {
         let mut children = Vec::new();
         let mut ready = Vec::new();
         for route in Route::ALL {
-            let (child, addrs) =
-                Child::start::<downstream::Ready>("downstream", &[route.name().into()]).await?;
+            let (child, addrs) = Child::start::<downstream::Ready>("downstream", &[route.name().into()]).await?;
             children.push(child);
             ready.push(addrs);
         }
         let proxies = Route::ALL.map(|r| ready[r.index()].proxy);
         let controls = Route::ALL.map(|r| ready[r.index()].control);
-        Ok(Self {
-            children,
-            proxies,
-            controls,
-        })
+        Ok(Self { children, proxies, controls })
     }
 }
 
@@ -112,23 +100,13 @@ pub(crate) struct Place {
 }
 
 /// Runs one architecture from the start of its processes to their end.
-pub(crate) async fn run(
-    arch: Arch,
-    plan: &Plan,
-    place: Place,
-    view: &mut dyn View,
-) -> io::Result<Run> {
+pub(crate) async fn run(arch: Arch, plan: &Plan, place: Place, view: &mut dyn View) -> io::Result<Run> {
     let dependencies = Dependencies::start().await?;
     let (gateway, target) = start_gateway(arch, plan, &dependencies).await?;
     let start_us = clock::now_us() + LEAD.as_micros() as u64;
     let timed = |extra: &[OsString]| -> io::Result<Vec<OsString>> {
         let plan = serde_json::to_string(plan).map_err(io::Error::other)?;
-        let mut args = vec![
-            "--start".into(),
-            start_us.to_string().into(),
-            "--plan".into(),
-            plan.into(),
-        ];
+        let mut args = vec!["--start".into(), start_us.to_string().into(), "--plan".into(), plan.into()];
         args.extend_from_slice(extra);
         Ok(args)
     };
@@ -137,12 +115,7 @@ pub(crate) async fn run(
     let (mut generator, ()) = Child::start("generate", &timed(&target_args)?).await?;
 
     let client = http::client();
-    let marks = tokio::spawn(switch_faults(
-        client.clone(),
-        dependencies.controls,
-        plan.clone(),
-        start_us,
-    ));
+    let marks = tokio::spawn(switch_faults(client.clone(), dependencies.controls, plan.clone(), start_us));
     let canary_report = tokio::spawn(async move { canary.next::<CanaryReport>().await });
 
     let mut samples = Vec::new();
@@ -168,49 +141,24 @@ pub(crate) async fn run(
         }
     };
 
-    let patience = if arch == Arch::D {
-        REST
-    } else {
-        Duration::ZERO
-    };
+    let patience = if arch == Arch::D { REST } else { Duration::ZERO };
     let (last, came_to_rest) = rest(&client, target, patience).await?;
     let log = http::get(&client, target, "/stats/log").await?;
     let no_canary = || io::Error::other("the canary left without a report");
-    let canary = canary_report
-        .await
-        .map_err(io::Error::other)??
-        .ok_or_else(no_canary)?;
+    let canary = canary_report.await.map_err(io::Error::other)??.ok_or_else(no_canary)?;
     let marks = marks.await.map_err(io::Error::other)??;
     gateway.kill().await?;
-    Ok(Run {
-        arch,
-        plan: plan.clone(),
-        start_us,
-        generator: report,
-        canary,
-        samples,
-        marks,
-        last,
-        log,
-        came_to_rest,
-    })
+    Ok(Run { arch, plan: plan.clone(), start_us, generator: report, canary, samples, marks, last, log, came_to_rest })
 }
 
-async fn start_gateway(
-    arch: Arch,
-    plan: &Plan,
-    dependencies: &Dependencies,
-) -> io::Result<(Child, SocketAddr)> {
+async fn start_gateway(arch: Arch, plan: &Plan, dependencies: &Dependencies) -> io::Result<(Child, SocketAddr)> {
     let mut args: Vec<OsString> = vec![
         "--arch".into(),
         arch.letter().to_string().into(),
         "--shared-threads".into(),
         plan.shared_threads().to_string().into(),
     ];
-    for (flag, addrs) in [
-        ("--downstream", dependencies.proxies),
-        ("--control", dependencies.controls),
-    ] {
+    for (flag, addrs) in [("--downstream", dependencies.proxies), ("--control", dependencies.controls)] {
         for addr in addrs {
             args.extend([flag.into(), addr.to_string().into()]);
         }
@@ -220,12 +168,7 @@ async fn start_gateway(
 }
 
 /// Makes the dependency sick and well again, each at its phase's beginning.
-async fn switch_faults(
-    client: HttpClient,
-    controls: Downstreams,
-    plan: Plan,
-    start_us: u64,
-) -> io::Result<Vec<Mark>> {
+async fn switch_faults(client: HttpClient, controls: Downstreams, plan: Plan, start_us: u64) -> io::Result<Vec<Mark>> {
     let mut marks = Vec::new();
     for stretch in &plan.stretches {
         let fault = match stretch.phase {
@@ -235,22 +178,14 @@ async fn switch_faults(
             Phase::After | Phase::End => Fault::None,
         };
         sleep(clock::until(start_us + stretch.from_ms * 1_000)).await;
-        let since: Since =
-            http::put(&client, controls[Route::SICK.index()], "/fault", &fault).await?;
-        marks.push(Mark {
-            phase: stretch.phase,
-            at_us: since.at_us,
-        });
+        let since: Since = http::put(&client, controls[Route::SICK.index()], "/fault", &fault).await?;
+        marks.push(Mark { phase: stretch.phase, at_us: since.at_us });
     }
     Ok(marks)
 }
 
 /// The gateway's last figures, taken when nothing is left inside it or when that has taken too long.
-async fn rest(
-    client: &HttpClient,
-    target: SocketAddr,
-    patience: Duration,
-) -> io::Result<(Stats, bool)> {
+async fn rest(client: &HttpClient, target: SocketAddr, patience: Duration) -> io::Result<(Stats, bool)> {
     let until_us = clock::now_us() + patience.as_micros() as u64;
     loop {
         let stats = http::get::<Stats>(client, target, "/stats").await?;

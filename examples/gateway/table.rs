@@ -29,12 +29,7 @@ pub(crate) fn text(runs: &[Run], figures: &[Figure], verdict: &Verdict) -> Strin
 fn write_figures(out: &mut String, runs: &[Run], figures: &[Figure]) {
     let _ = write!(out, "\n{:WHAT$}", "");
     for run in runs {
-        let _ = write!(
-            out,
-            "  {:<width$}",
-            format!("({}) {}", run.arch.letter(), short(run.arch)),
-            width = 2 * CELL
-        );
+        let _ = write!(out, "  {:<width$}", format!("({}) {}", run.arch.letter(), short(run.arch)), width = 2 * CELL);
     }
     let _ = write!(out, "\n{:WHAT$}", "figure");
     for _ in runs {
@@ -44,14 +39,8 @@ fn write_figures(out: &mut String, runs: &[Run], figures: &[Figure]) {
     for figure in figures {
         let _ = write!(out, "{:WHAT$}", figure.what);
         for run in runs {
-            let Cell {
-                predicted,
-                measured,
-            } = figure.cells[run.arch as usize];
-            let (predicted, measured) = (
-                written(predicted, figure.unit),
-                written(measured, figure.unit),
-            );
+            let Cell { predicted, measured } = figure.cells[run.arch as usize];
+            let (predicted, measured) = (written(predicted, figure.unit), written(measured, figure.unit));
             let _ = write!(out, "  {predicted:>CELL$}{measured:>CELL$}");
         }
         out.push('\n');
@@ -69,11 +58,7 @@ fn short(arch: Arch) -> &'static str {
 
 fn write_lines(out: &mut String, verdict: &Verdict) {
     for (kind, title) in [(Kind::Structural, "structural"), (Kind::Timed, "timed")] {
-        let decides = if verdict.decides(kind) {
-            ""
-        } else {
-            ", not deciding in this run"
-        };
+        let decides = if verdict.decides(kind) { "" } else { ", not deciding in this run" };
         let _ = writeln!(out, "\nPass lines of (d), {title}{decides}");
         for line in verdict.lines.iter().filter(|l| l.kind == kind) {
             let mark = if line.holds { "pass" } else { "FAIL" };
@@ -84,10 +69,7 @@ fn write_lines(out: &mut String, verdict: &Verdict) {
 }
 
 fn write_machine(out: &mut String, runs: &[Run]) {
-    let _ = writeln!(
-        out,
-        "\nThe machine, in ms: canary late at p99.9 / generator late at p99"
-    );
+    let _ = writeln!(out, "\nThe machine, in ms: canary late at p99.9 / generator late at p99");
     for run in runs {
         let _ = write!(out, "  ({})", run.arch.letter());
         for phase in run.plan.stretches.iter().map(|s| s.phase) {
@@ -101,15 +83,15 @@ fn write_machine(out: &mut String, runs: &[Run]) {
 fn lateness(run: &Run, phase: Phase) -> (f64, f64) {
     let ms = |us: Option<u64>| us.unwrap_or(0) as f64 / 1_000.0;
     let i = phase.index();
-    (
-        ms(run.canary.lateness[i].quantile(0.999)),
-        ms(run.generator.lateness[i].quantile(0.99)),
-    )
+    (ms(run.canary.lateness[i].quantile(0.999)), ms(run.generator.lateness[i].quantile(0.99)))
 }
 
 /// A figure as a person reads it.
 pub(crate) fn written(value: Option<f64>, unit: Unit) -> String {
     let Some(v) = value else { return "-".into() };
+    if v.is_infinite() {
+        return "not yet".into();
+    }
     match unit {
         Unit::Count => format!("{v:.0}"),
         Unit::PerSecond => format!("{v:.0}/s"),
@@ -162,25 +144,17 @@ pub(crate) fn json(
 }
 
 fn figure_json(figure: &Figure, runs: &[Run]) -> Value {
-    let cell = |run: &Run| {
-        (
-            run.arch.letter().to_string(),
-            json!(figure.cells[run.arch as usize]),
-        )
-    };
+    let cell = |run: &Run| (run.arch.letter().to_string(), json!(figure.cells[run.arch as usize]));
     let cells: Map<_, _> = runs.iter().map(cell).collect();
     json!({ "id": figure.id, "what": figure.what, "unit": figure.unit, "architectures": cells })
 }
 
 fn run_json(run: &Run) -> (String, Value) {
     let window = |phase: Phase| {
-        let routes: Map<_, _> = Route::ALL
-            .iter()
-            .map(|r| (r.name().into(), json!(route_window(run, phase, *r))))
-            .collect();
+        let routes: Map<_, _> =
+            Route::ALL.iter().map(|r| (r.name().into(), json!(route_window(run, phase, *r)))).collect();
         let (canary, generator) = lateness(run, phase);
-        let value =
-            json!({ "routes": routes, "canary_p99_9_ms": canary, "generator_p99_ms": generator });
+        let value = json!({ "routes": routes, "canary_p99_9_ms": canary, "generator_p99_ms": generator });
         (phase.name().to_string(), value)
     };
     let windows: Map<_, _> = run.plan.stretches.iter().map(|s| window(s.phase)).collect();

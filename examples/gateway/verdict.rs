@@ -78,21 +78,11 @@ impl Verdict {
 
     /// The verdict in one line.
     pub(crate) fn sentence(&self) -> String {
-        let failed = self
-            .lines
-            .iter()
-            .filter(|l| !l.holds && self.decides(l.kind))
-            .count();
+        let failed = self.lines.iter().filter(|l| !l.holds && self.decides(l.kind)).count();
         match self.outcome {
             Outcome::Pass => "PASS: all pass lines that decide hold".into(),
-            Outcome::Fail => format!(
-                "FAIL: {failed} of {} pass lines do not hold",
-                self.lines.len()
-            ),
-            Outcome::Inconclusive => format!(
-                "INCONCLUSIVE: the machine was not fit ({})",
-                self.unfit.join("; ")
-            ),
+            Outcome::Fail => format!("FAIL: {failed} of {} pass lines do not hold", self.lines.len()),
+            Outcome::Inconclusive => format!("INCONCLUSIVE: the machine was not fit ({})", self.unfit.join("; ")),
         }
     }
 }
@@ -101,11 +91,7 @@ impl Verdict {
 pub(crate) fn judge(runs: &[Run], prediction: &Prediction, mode: Mode) -> Verdict {
     let mut lines = structural::lines(runs);
     let watertight = run_of(runs, Arch::D);
-    lines.extend(
-        watertight
-            .iter()
-            .flat_map(|run| timed::lines(run, prediction)),
-    );
+    lines.extend(watertight.iter().flat_map(|run| timed::lines(run, prediction)));
     let unfit = watertight.map(unfit).unwrap_or_default();
     let broken = |kind| lines.iter().any(|l| l.kind == kind && !l.holds);
     let outcome = match mode {
@@ -114,12 +100,7 @@ pub(crate) fn judge(runs: &[Run], prediction: &Prediction, mode: Mode) -> Verdic
         Mode::Full if broken(Kind::Timed) => Outcome::Fail,
         _ => Outcome::Pass,
     };
-    Verdict {
-        mode,
-        outcome,
-        lines,
-        unfit,
-    }
+    Verdict { mode, outcome, lines, unfit }
 }
 
 pub(crate) fn run_of(runs: &[Run], arch: Arch) -> Option<&Run> {
@@ -130,24 +111,10 @@ pub(crate) fn run_of(runs: &[Run], arch: Arch) -> Option<&Run> {
 /// machine may well be late while an architecture collapses on it.
 fn unfit(run: &Run) -> Vec<String> {
     let mut reasons = Vec::new();
-    for phase in run
-        .plan
-        .stretches
-        .iter()
-        .map(|s| s.phase)
-        .filter(|p| *p != Phase::WarmUp)
-    {
+    for phase in run.plan.stretches.iter().map(|s| s.phase).filter(|p| *p != Phase::WarmUp) {
         let late = [
-            (
-                "the canary woke",
-                "p99.9",
-                run.canary.lateness[phase.index()].quantile(0.999),
-            ),
-            (
-                "the generator sent",
-                "p99",
-                run.generator.lateness[phase.index()].quantile(0.99),
-            ),
+            ("the canary woke", "p99.9", run.canary.lateness[phase.index()].quantile(0.999)),
+            ("the generator sent", "p99", run.generator.lateness[phase.index()].quantile(0.99)),
         ];
         for (who, quantile, us) in late {
             if us.is_some_and(|us| us > FIT_US) {
@@ -169,11 +136,7 @@ pub(crate) fn healthy_goodput(run: &Run, from_ms: u64, to_ms: u64) -> f64 {
 }
 
 pub(crate) fn goodput(run: &Run, from_ms: u64, to_ms: u64, of: impl Fn(Route) -> bool) -> f64 {
-    let slices = run
-        .generator
-        .slices
-        .iter()
-        .filter(|s| (from_ms..to_ms).contains(&s.from_ms));
+    let slices = run.generator.slices.iter().filter(|s| (from_ms..to_ms).contains(&s.from_ms));
     let (mut sent, mut good) = (0, 0);
     for slice in slices {
         for route in Route::ALL.into_iter().filter(|r| of(*r)) {
@@ -181,11 +144,7 @@ pub(crate) fn goodput(run: &Run, from_ms: u64, to_ms: u64, of: impl Fn(Route) ->
             good += slice.routes[route.index()].good;
         }
     }
-    if sent == 0 {
-        1.0
-    } else {
-        good as f64 / sent as f64
-    }
+    if sent == 0 { 1.0 } else { good as f64 / sent as f64 }
 }
 
 fn ms(us: Option<u64>) -> f64 {

@@ -18,8 +18,8 @@ type Drawn = Result<(), Box<dyn Error>>;
 type Points = Vec<(f64, f64)>;
 
 const SIZE: (u32, u32) = (420, 230);
-/// From faster than any call to longer than any run.
-const LATENCY_MS: Range<f64> = 1.0..30_000.0;
+/// From a refusal to longer than any run.
+const LATENCY_MS: Range<f64> = 0.1..30_000.0;
 
 #[derive(Clone, Copy)]
 pub(super) enum Chart {
@@ -29,12 +29,7 @@ pub(super) enum Chart {
     Breaker,
 }
 
-pub(super) const ALL: [Chart; 4] = [
-    Chart::Latency,
-    Chart::Threads,
-    Chart::Refusals,
-    Chart::Breaker,
-];
+pub(super) const ALL: [Chart; 4] = [Chart::Latency, Chart::Threads, Chart::Refusals, Chart::Breaker];
 
 /// The colour of a route, as CSS writes it.
 pub(super) fn colour(route: Route) -> String {
@@ -75,14 +70,9 @@ impl Chart {
     }
 
     fn plot(self, run: &Run, all: &[Run]) -> Plot {
-        let whole = |y: &f64| format!("{y:.0}");
+        let whole = |y: &f64| if *y < 1.0 && *y > 0.0 { format!("{y}") } else { format!("{y:.0}") };
         match self {
-            Chart::Latency => Plot {
-                caption: "p99 latency, ms",
-                range: LATENCY_MS,
-                label: whole,
-                lines: latency(run),
-            },
+            Chart::Latency => Plot { caption: "p99 latency, ms", range: LATENCY_MS, label: whole, lines: latency(run) },
             Chart::Threads => Plot {
                 caption: "threads inside a downstream call",
                 range: 0.0..top(all, threads),
@@ -98,17 +88,10 @@ impl Chart {
             Chart::Breaker => {
                 let states = breaker(run);
                 Plot {
-                    caption: if states.is_some() {
-                        "breaker"
-                    } else {
-                        "no breaker"
-                    },
+                    caption: if states.is_some() { "breaker" } else { "no breaker" },
                     range: -0.2..2.2,
                     label: state_label,
-                    lines: states
-                        .into_iter()
-                        .map(|points| (Route::SICK, points))
-                        .collect(),
+                    lines: states.into_iter().map(|points| (Route::SICK, points)).collect(),
                 }
             }
         }
@@ -139,10 +122,7 @@ where
     for stretch in &run.plan.stretches {
         if matches!(stretch.phase, Phase::Fault | Phase::Burst) {
             let seconds = |ms: u64| ms as f64 / 1_000.0;
-            let corners = [
-                (seconds(stretch.from_ms), plot.range.start),
-                (seconds(stretch.end_ms()), plot.range.end),
-            ];
+            let corners = [(seconds(stretch.from_ms), plot.range.start), (seconds(stretch.end_ms()), plot.range.end)];
             let shade = RGBColor(200, 80, 80).mix(0.12).filled();
             chart.draw_series([Rectangle::new(corners, shade)])?;
         }
@@ -173,20 +153,14 @@ fn height(state: Breaker) -> f64 {
 /// One line for each route, from the slices of the generator.
 fn by_slice(run: &Run, value: impl Fn(&SliceFigures) -> Option<f64>) -> Vec<(Route, Points)> {
     let line = |route: Route| {
-        let point =
-            |s: &Slice| value(&s.routes[route.index()]).map(|v| (s.from_ms as f64 / 1_000.0, v));
-        (
-            route,
-            run.generator.slices.iter().filter_map(point).collect(),
-        )
+        let point = |s: &Slice| value(&s.routes[route.index()]).map(|v| (s.from_ms as f64 / 1_000.0, v));
+        (route, run.generator.slices.iter().filter_map(point).collect())
     };
     Route::ALL.map(line).into()
 }
 
 fn latency(run: &Run) -> Vec<(Route, Points)> {
-    by_slice(run, |s| {
-        (s.sent > 0).then(|| (s.p99_us as f64 / 1_000.0).max(LATENCY_MS.start))
-    })
+    by_slice(run, |s| (s.sent > 0).then(|| (s.p99_us as f64 / 1_000.0).max(LATENCY_MS.start)))
 }
 
 fn refusals(run: &Run) -> Vec<(Route, Points)> {
@@ -197,23 +171,14 @@ fn threads(run: &Run) -> Vec<(Route, Points)> {
     let end = run.plan.total().as_millis() as u64;
     let line = |route: Route| {
         let samples = run.samples.iter().filter(|s| s.at_ms <= end);
-        (
-            route,
-            samples
-                .map(|s| (s.at_ms as f64 / 1_000.0, s.stats.route(route).busy as f64))
-                .collect(),
-        )
+        (route, samples.map(|s| (s.at_ms as f64 / 1_000.0, s.stats.route(route).busy as f64)).collect())
     };
     Route::ALL.map(line).into()
 }
 
 /// The highest value of any architecture, with some air.
 fn top(all: &[Run], lines: impl Fn(&Run) -> Vec<(Route, Points)>) -> f64 {
-    let values = all
-        .iter()
-        .flat_map(|r| lines(r))
-        .flat_map(|(_, points)| points)
-        .map(|(_, y)| y);
+    let values = all.iter().flat_map(lines).flat_map(|(_, points)| points).map(|(_, y)| y);
     1.1 * values.fold(10.0, f64::max)
 }
 
@@ -221,12 +186,7 @@ fn top(all: &[Run], lines: impl Fn(&Run) -> Vec<(Route, Points)>) -> f64 {
 fn breaker(run: &Run) -> Option<Points> {
     run.last.route(Route::SICK).breaker?;
     let mut points = vec![(0.0, 0.0)];
-    for change in run
-        .log
-        .transitions
-        .iter()
-        .filter(|t| t.route == Route::SICK)
-    {
+    for change in run.log.transitions.iter().filter(|t| t.route == Route::SICK) {
         let at = change.at_us.saturating_sub(run.start_us) as f64 / 1e6;
         let before = points[points.len() - 1].1;
         points.extend([(at, before), (at, height(change.to))]);

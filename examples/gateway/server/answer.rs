@@ -113,17 +113,11 @@ impl IntoResponse for Answer {
         match self {
             Answer::Ok(body) => body.into_response(),
             Answer::Refused(refusal) => refusal.into_response(),
-            Answer::Failed(ClientError::TimedOut) => (
-                StatusCode::GATEWAY_TIMEOUT,
-                format!("{}\n", ClientError::TimedOut),
-            )
-                .into_response(),
-            Answer::Failed(error) => {
-                (StatusCode::BAD_GATEWAY, format!("{error}\n")).into_response()
+            Answer::Failed(ClientError::TimedOut) => {
+                (StatusCode::GATEWAY_TIMEOUT, format!("{}\n", ClientError::TimedOut)).into_response()
             }
-            Answer::TimedOut(why) => {
-                (StatusCode::GATEWAY_TIMEOUT, format!("{why}\n")).into_response()
-            }
+            Answer::Failed(error) => (StatusCode::BAD_GATEWAY, format!("{error}\n")).into_response(),
+            Answer::TimedOut(why) => (StatusCode::GATEWAY_TIMEOUT, format!("{why}\n")).into_response(),
         }
     }
 }
@@ -145,21 +139,13 @@ mod tests {
     #[test]
     fn retry_after_is_rounded_up_and_at_least_a_second() {
         for (ms, secs) in [(0, 1), (1, 1), (999, 1), (1_000, 1), (1_001, 2), (2_500, 3)] {
-            assert_eq!(
-                refusal(RefusedBy::Breaker, ms).retry_after_secs(),
-                secs,
-                "{ms} ms"
-            );
+            assert_eq!(refusal(RefusedBy::Breaker, ms).retry_after_secs(), secs, "{ms} ms");
         }
     }
 
     #[test]
     fn the_limit_decides_the_status_and_is_named() {
-        for (by, status) in [
-            (RefusedBy::Breaker, 503),
-            (RefusedBy::Full, 429),
-            (RefusedBy::Deadline, 503),
-        ] {
+        for (by, status) in [(RefusedBy::Breaker, 503), (RefusedBy::Full, 429), (RefusedBy::Deadline, 503)] {
             let response = Answer::Refused(refusal(by, 1_200)).into_response();
             assert_eq!(response.status(), status);
             assert_eq!(response.headers()[REFUSED_BY], by.name());

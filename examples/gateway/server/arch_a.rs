@@ -27,10 +27,7 @@ pub(crate) struct ThreadPerRequest {
 impl ThreadPerRequest {
     pub(crate) fn new(downstreams: &Downstreams, ledger: &Arc<Ledger>) -> Self {
         let client = |r: Route| Arc::new(Client::new(r, downstreams[r.index()], IDLE, ledger));
-        Self {
-            clients: Route::ALL.map(client),
-            ledger: Arc::clone(ledger),
-        }
+        Self { clients: Route::ALL.map(client), ledger: Arc::clone(ledger) }
     }
 }
 

@@ -46,12 +46,7 @@ pub(crate) struct Client {
 struct Fixed(SocketAddr);
 
 impl Resolver for Fixed {
-    fn resolve(
-        &self,
-        _: &Uri,
-        _: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    fn resolve(&self, _: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         // Nothing is left of a time limit that was zero to begin with.
         if timeout.after.is_zero() {
             return Err(ureq::Error::Timeout(Timeout::Global));
@@ -81,12 +76,7 @@ impl Client {
     /// Asks the downstream on this thread and is back within `timeout`, body and all.
     pub(crate) fn get(&self, job: &Job, timeout: Duration) -> Result<String, ClientError> {
         let _busy = self.ledger.started(job, timeout);
-        let request = self
-            .agent
-            .get(&self.url)
-            .config()
-            .timeout_global(Some(timeout))
-            .build();
+        let request = self.agent.get(&self.url).config().timeout_global(Some(timeout)).build();
         let mut response = request.call()?;
         // The body is read whatever the status, so that the connection can be used again.
         let body = response.body_mut().read_to_string()?;

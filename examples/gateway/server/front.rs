@@ -34,12 +34,7 @@ impl Front {
     pub(crate) fn new(setup: Setup) -> io::Result<Self> {
         let ledger = Arc::new(Ledger::default());
         let arch = setup.build(&ledger)?;
-        Ok(Self {
-            setup,
-            arch,
-            ledger,
-            control: http::client(),
-        })
+        Ok(Self { setup, arch, ledger, control: http::client() })
     }
 
     /// Serves until the process ends.
@@ -70,11 +65,7 @@ async fn client(State(front): Gateway, Path(name): Path<String>, headers: Header
     let Some(route) = Route::named(&name) else {
         return unknown(&name);
     };
-    let inbound = Inbound {
-        route,
-        phase: phase(&headers),
-        arrived_us: now_us(),
-    };
+    let inbound = Inbound { route, phase: phase(&headers), arrived_us: now_us() };
     // Dropped with this future, which the server does when the client disconnects.
     let _open = front.ledger.opened(&inbound);
     let answer = front.arch.answer(inbound).await;
@@ -84,22 +75,13 @@ async fn client(State(front): Gateway, Path(name): Path<String>, headers: Header
 
 /// The phase a request belongs to. Clients other than the generator do not say.
 fn phase(headers: &HeaderMap) -> Phase {
-    let index = headers
-        .get(PHASE_HEADER)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<usize>().ok());
-    index
-        .and_then(|i| Phase::ALL.get(i).copied())
-        .unwrap_or(Phase::WarmUp)
+    let index = headers.get(PHASE_HEADER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    index.and_then(|i| Phase::ALL.get(i).copied()).unwrap_or(Phase::WarmUp)
 }
 
 fn unknown(name: &str) -> Response {
     let routes = Route::ALL.map(Route::name).join(", /");
-    (
-        StatusCode::NOT_FOUND,
-        format!("no route /{name}; there are /{routes}, /status\n"),
-    )
-        .into_response()
+    (StatusCode::NOT_FOUND, format!("no route /{name}; there are /{routes}, /status\n")).into_response()
 }
 
 async fn stats(State(front): Gateway) -> Json<Stats> {
@@ -178,38 +160,23 @@ impl Wanted {
             (Kind::Down, _) => Fault::Down,
             (Kind::Errors, _) => Fault::Errors,
             (Kind::Latency, sick) => match self.latency_ms {
-                Some(latency_ms) => Fault::Latency {
-                    latency_ms,
-                    jitter_ms: self.jitter_ms,
-                },
+                Some(latency_ms) => Fault::Latency { latency_ms, jitter_ms: self.jitter_ms },
                 None => sick,
             },
         }
     }
 }
 
-async fn fault(
-    State(front): Gateway,
-    Path(name): Path<String>,
-    Query(wanted): Query<Wanted>,
-) -> Response {
+async fn fault(State(front): Gateway, Path(name): Path<String>, Query(wanted): Query<Wanted>) -> Response {
     let Some(route) = Route::named(&name) else {
         return unknown(&name);
     };
     let Some(controls) = front.setup.controls else {
-        return (
-            StatusCode::NOT_FOUND,
-            "these downstreams have no control routes\n",
-        )
-            .into_response();
+        return (StatusCode::NOT_FOUND, "these downstreams have no control routes\n").into_response();
     };
     let fault = wanted.fault();
     match http::put::<_, Since>(&front.control, controls[route.index()], "/fault", &fault).await {
         Ok(_) => format!("{name}: {}\n", serde_json::json!(fault)).into_response(),
-        Err(e) => (
-            StatusCode::BAD_GATEWAY,
-            format!("{name} cannot be told: {e}\n"),
-        )
-            .into_response(),
+        Err(e) => (StatusCode::BAD_GATEWAY, format!("{name} cannot be told: {e}\n")).into_response(),
     }
 }

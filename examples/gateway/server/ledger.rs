@@ -89,29 +89,19 @@ pub(crate) struct Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let now = now_us();
-        let Inbound {
-            route, arrived_us, ..
-        } = self.job.inbound;
+        let Inbound { route, arrived_us, .. } = self.job.inbound;
         self.ledger.book(route).busy.fetch_sub(1, Relaxed);
         if route == Route::SICK {
-            let attempt = Attempt {
-                arrived_us,
-                started_us: self.started_us,
-                ended_us: now,
-            };
+            let attempt = Attempt { arrived_us, started_us: self.started_us, ended_us: now };
             self.ledger.log().attempts.push(attempt);
         }
         let gone = self.job.gone_us.load(Relaxed);
         if gone > 0 {
             let orphans = &self.ledger.orphans;
             orphans.jobs.fetch_add(1, Relaxed);
-            orphans
-                .thread_us
-                .fetch_add(now.saturating_sub(gone.max(self.started_us)), Relaxed);
+            orphans.thread_us.fetch_add(now.saturating_sub(gone.max(self.started_us)), Relaxed);
             let due = self.started_us + self.timeout.as_micros() as u64;
-            orphans
-                .overrun_us
-                .fetch_max(now.saturating_sub(due), Relaxed);
+            orphans.overrun_us.fetch_max(now.saturating_sub(due), Relaxed);
         }
     }
 }
@@ -129,24 +119,15 @@ impl Ledger {
         let book = self.book(inbound.route);
         book.open.fetch_add(1, Relaxed);
         book.requests[inbound.phase.index()].fetch_add(1, Relaxed);
-        Open {
-            ledger: Arc::clone(self),
-            route: inbound.route,
-        }
+        Open { ledger: Arc::clone(self), route: inbound.route }
     }
 
     pub(crate) fn answered(&self, route: Route, answer: &Answer) {
         let book = self.book(route);
         match answer {
             Answer::Ok(_) => return,
-            Answer::Refused(Refusal {
-                by: RefusedBy::Breaker,
-                ..
-            }) => &book.refused_open,
-            Answer::Refused(Refusal {
-                by: RefusedBy::Deadline,
-                ..
-            }) => &book.refused_late,
+            Answer::Refused(Refusal { by: RefusedBy::Breaker, .. }) => &book.refused_open,
+            Answer::Refused(Refusal { by: RefusedBy::Deadline, .. }) => &book.refused_late,
             Answer::Refused(_) => &book.refused_full,
             Answer::Failed(_) | Answer::TimedOut(_) => &book.failed,
         }
@@ -156,10 +137,7 @@ impl Ledger {
     /// A job is about to be handed over, and its caller waits for it.
     pub(crate) fn submitted(&self, inbound: &Inbound) -> (Arc<Job>, Waiting) {
         self.book(inbound.route).submitted[inbound.phase.index()].fetch_add(1, Relaxed);
-        let job = Arc::new(Job {
-            inbound: *inbound,
-            gone_us: AtomicU64::new(0),
-        });
+        let job = Arc::new(Job { inbound: *inbound, gone_us: AtomicU64::new(0) });
         (Arc::clone(&job), Waiting(job))
     }
 
@@ -171,20 +149,11 @@ impl Ledger {
         book.started[phase.index()].fetch_add(1, Relaxed);
         let busy = book.busy.fetch_add(1, Relaxed) + 1;
         book.busy_peak.fetch_max(busy, Relaxed);
-        Busy {
-            ledger: self,
-            job,
-            started_us,
-            timeout,
-        }
+        Busy { ledger: self, job, started_us, timeout }
     }
 
     pub(crate) fn breaker_changed(&self, route: Route, to: Breaker) {
-        self.log().transitions.push(Transition {
-            at_us: now_us(),
-            route,
-            to,
-        });
+        self.log().transitions.push(Transition { at_us: now_us(), route, to });
     }
 
     pub(crate) fn refused_in(&self, took: Duration) {
@@ -219,11 +188,6 @@ impl Ledger {
             thread_us: self.orphans.thread_us.load(Relaxed),
             overrun_us: self.orphans.overrun_us.load(Relaxed),
         };
-        Stats {
-            at_us: now_us(),
-            routes,
-            queued_shared: 0,
-            orphans,
-        }
+        Stats { at_us: now_us(), routes, queued_shared: 0, orphans }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod answer;
 mod arch_a;
+mod arch_d;
 mod client;
 mod front;
 mod ledger;
@@ -53,17 +54,9 @@ impl Setup {
     fn build(&self, ledger: &Arc<Ledger>) -> io::Result<Arc<dyn Architecture>> {
         Ok(match self.arch {
             Arch::A => Arc::new(arch_a::ThreadPerRequest::new(&self.downstreams, ledger)),
-            Arch::B => Arc::new(shared_pool::SharedPool::new(
-                self,
-                ledger,
-                shared_pool::Attempts::One,
-            )?),
-            Arch::C => Arc::new(shared_pool::SharedPool::new(
-                self,
-                ledger,
-                shared_pool::Attempts::Impatient,
-            )?),
-            Arch::D => return Err(io::Error::other("not there yet")),
+            Arch::B => Arc::new(shared_pool::SharedPool::new(self, ledger, shared_pool::Attempts::One)?),
+            Arch::C => Arc::new(shared_pool::SharedPool::new(self, ledger, shared_pool::Attempts::Impatient)?),
+            Arch::D => Arc::new(arch_d::Watertight::new(&self.downstreams, ledger)?),
         })
     }
 }
@@ -86,17 +79,12 @@ pub(crate) fn run(setup: Setup) -> io::Result<()> {
     runtime()?.block_on(async {
         let front = Front::new(setup)?;
         let listener = bind(0).await?;
-        children::ready(&Ready {
-            addr: listener.local_addr()?,
-        });
+        children::ready(&Ready { addr: listener.local_addr()? });
         front.serve(listener).await
     })
 }
 
 /// The runtime of the front. Two threads: it only passes on.
 pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }

@@ -46,24 +46,10 @@ impl SharedPool {
         for n in 0..threads {
             let jobs = jobs.clone();
             let worker = move || jobs.iter().for_each(|work| work());
-            std::thread::Builder::new()
-                .name(format!("shared-{n}"))
-                .spawn(worker)?;
+            std::thread::Builder::new().name(format!("shared-{n}")).spawn(worker)?;
         }
-        let client = |r: Route| {
-            Arc::new(Client::new(
-                r,
-                setup.downstreams[r.index()],
-                threads,
-                ledger,
-            ))
-        };
-        Ok(Self {
-            queue,
-            clients: Route::ALL.map(client),
-            ledger: Arc::clone(ledger),
-            attempts,
-        })
+        let client = |r: Route| Arc::new(Client::new(r, setup.downstreams[r.index()], threads, ledger));
+        Ok(Self { queue, clients: Route::ALL.map(client), ledger: Arc::clone(ledger), attempts })
     }
 
     async fn attempt(&self, inbound: &Inbound) -> Result<String, ClientError> {
@@ -74,9 +60,7 @@ impl SharedPool {
             // Nobody looks whether the caller is still there.
             let _ = done.send(client.get(&job, NAIVE_TIMEOUT));
         });
-        self.queue
-            .send(work)
-            .expect("the workers live as long as the pool");
+        self.queue.send(work).expect("the workers live as long as the pool");
         result.await.unwrap_or(Err(ClientError::TimedOut))
     }
 
@@ -98,10 +82,7 @@ impl Architecture for SharedPool {
         let pool = self.clone();
         Box::pin(async move {
             match pool.attempts {
-                Attempts::One => pool
-                    .attempt(&inbound)
-                    .await
-                    .map_or_else(Answer::Failed, Answer::Ok),
+                Attempts::One => pool.attempt(&inbound).await.map_or_else(Answer::Failed, Answer::Ok),
                 Attempts::Impatient => pool.impatient(&inbound).await,
             }
         })

@@ -34,13 +34,7 @@ pub(super) fn lines(runs: &[Run]) -> Vec<Line> {
 }
 
 fn line(what: &str, limit: impl Into<String>, measured: String, holds: bool) -> Line {
-    Line {
-        kind: Kind::Structural,
-        what: what.into(),
-        limit: limit.into(),
-        measured,
-        holds,
-    }
+    Line { kind: Kind::Structural, what: what.into(), limit: limit.into(), measured, holds }
 }
 
 fn healthy_answered(run: &Run) -> Line {
@@ -54,61 +48,29 @@ fn healthy_answered(run: &Run) -> Line {
     }
     let lost = refused + failed + unanswered;
     let measured = format!("{refused} refused, {failed} failed, {unanswered} unanswered of {sent}");
-    line(
-        "healthy requests refused or failed, all windows",
-        "0",
-        measured,
-        lost == 0 && sent > 0,
-    )
+    line("healthy requests refused or failed, all windows", "0", measured, lost == 0 && sent > 0)
 }
 
 fn compartment(run: &Run) -> Line {
     let most = Route::SICK.compartment().threads as u64;
     let peak = run.last.route(Route::SICK).busy_peak;
-    line(
-        "threads that recommendations ever held",
-        format!("at most {most}"),
-        peak.to_string(),
-        peak <= most,
-    )
+    line("threads that recommendations ever held", format!("at most {most}"), peak.to_string(), peak <= most)
 }
 
 fn threads(run: &Run) -> Line {
     let from = run.plan.stretch(Phase::Before).map_or(0, |s| s.from_ms);
-    let counts = || {
-        run.samples
-            .iter()
-            .filter(|s| s.at_ms >= from)
-            .map(|s| s.process.threads)
-    };
+    let counts = || run.samples.iter().filter(|s| s.at_ms >= from).map(|s| s.process.threads);
     let (fewest, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
-    let measured = if fewest == most {
-        most.to_string()
-    } else {
-        format!("{fewest} to {most}")
-    };
-    line(
-        "threads of the gateway, from the window before on",
-        "constant",
-        measured,
-        fewest == most && most > 0,
-    )
+    let measured = if fewest == most { most.to_string() } else { format!("{fewest} to {most}") };
+    line("threads of the gateway, from the window before on", "constant", measured, fewest == most && most > 0)
 }
 
 /// Opened by the fault and closed after healing, before the burst.
 fn breaker(run: &Run) -> Line {
     let at = |phase| run.mark_us(phase).unwrap_or(u64::MAX);
-    let changes = || {
-        run.log
-            .transitions
-            .iter()
-            .filter(|t| t.route == Route::SICK)
-    };
-    let opened = changes()
-        .any(|t| t.to == Breaker::Open && (at(Phase::Fault)..at(Phase::After)).contains(&t.at_us));
-    let closed = changes().any(|t| {
-        t.to == Breaker::Closed && (at(Phase::After)..at(Phase::Burst)).contains(&t.at_us)
-    });
+    let changes = || run.log.transitions.iter().filter(|t| t.route == Route::SICK);
+    let opened = changes().any(|t| t.to == Breaker::Open && (at(Phase::Fault)..at(Phase::After)).contains(&t.at_us));
+    let closed = changes().any(|t| t.to == Breaker::Closed && (at(Phase::After)..at(Phase::Burst)).contains(&t.at_us));
     let early = changes().any(|t| t.at_us < at(Phase::Fault));
     let measured = match (early, opened, closed) {
         (true, ..) => "opened before the fault",
@@ -116,12 +78,7 @@ fn breaker(run: &Run) -> Line {
         (_, true, false) => "opened and did not close again",
         (_, true, true) => "opened and closed again",
     };
-    line(
-        "breaker",
-        "opens with the fault, closes after healing",
-        measured.into(),
-        !early && opened && closed,
-    )
+    line("breaker", "opens with the fault, closes after healing", measured.into(), !early && opened && closed)
 }
 
 /// While the breaker is not closed, what goes to the dependency is its probes: one for each time it is half open.
@@ -131,12 +88,7 @@ fn breaker(run: &Run) -> Line {
 /// end of the last attempt before the note is that moment.
 fn probes(run: &Run) -> Line {
     let (mut admitted, mut half_open, mut opened_us) = (0, 0, None);
-    for change in run
-        .log
-        .transitions
-        .iter()
-        .filter(|t| t.route == Route::SICK)
-    {
+    for change in run.log.transitions.iter().filter(|t| t.route == Route::SICK) {
         match (change.to, opened_us) {
             (Breaker::Open, None) => opened_us = Some(change.at_us),
             (Breaker::HalfOpen, _) => half_open += 1,
@@ -152,26 +104,12 @@ fn probes(run: &Run) -> Line {
     }
     let measured = format!("{admitted} attempts, half open {half_open} times");
     let limit = "one attempt for each time it is half open";
-    line(
-        "attempts admitted while the breaker was not closed",
-        limit,
-        measured,
-        admitted <= half_open && half_open > 0,
-    )
+    line("attempts admitted while the breaker was not closed", limit, measured, admitted <= half_open && half_open > 0)
 }
 
 fn sent_between(run: &Run, opened_us: u64, noted_us: u64) -> u64 {
-    let attempts = || {
-        run.log
-            .attempts
-            .iter()
-            .filter(|a| a.arrived_us >= opened_us)
-    };
-    let closed_us = attempts()
-        .map(|a| a.ended_us)
-        .filter(|end| *end <= noted_us)
-        .max()
-        .unwrap_or(opened_us);
+    let attempts = || run.log.attempts.iter().filter(|a| a.arrived_us >= opened_us);
+    let closed_us = attempts().map(|a| a.ended_us).filter(|end| *end <= noted_us).max().unwrap_or(opened_us);
     attempts().filter(|a| a.arrived_us < closed_us).count() as u64
 }
 
@@ -188,61 +126,33 @@ fn attempts(run: &Run) -> Line {
         }
     }
     let (ratio, route, phase) = worst;
-    let measured = format!(
-        "{ratio:.3} at most, on {} in the window {}",
-        route.name(),
-        phase.name()
-    );
+    let measured = format!("{ratio:.3} at most, on {} in the window {}", route.name(), phase.name());
     let limit = format!("at most {MOST_ATTEMPTS}");
-    line(
-        "attempts per request, every route and window",
-        limit,
-        measured,
-        ratio <= MOST_ATTEMPTS,
-    )
+    line("attempts per request, every route and window", limit, measured, ratio <= MOST_ATTEMPTS)
 }
 
 fn abandoned(run: &Run) -> Line {
     let orphans = run.last.orphans;
-    let rest = if run.came_to_rest {
-        "nothing left at the end"
-    } else {
-        "work left at the end"
-    };
+    let rest = if run.came_to_rest { "nothing left at the end" } else { "work left at the end" };
     let measured = format!(
         "{} abandoned calls, the worst {:.0} ms past its timeout; {rest}",
         orphans.jobs,
         ms(Some(orphans.overrun_us)),
     );
     let holds = orphans.overrun_us <= OVERRUN_US && run.came_to_rest;
-    line(
-        "work for callers that are gone",
-        "ends with its socket timeout",
-        measured,
-        holds,
-    )
+    line("work for callers that are gone", "ends with its socket timeout", measured, holds)
 }
 
 fn collapsed(run: &Run) -> Line {
     let end = run.plan.stretch(Phase::Fault).map_or(0, |s| s.end_ms());
     let good = healthy_goodput(run, end.saturating_sub(LAST_OF_FAULT_MS), end);
     let measured = format!("{:.1} % of healthy requests came to good", 100.0 * good);
-    line(
-        "(b) collapsed, or the run proves nothing",
-        "less than half, late in the fault",
-        measured,
-        good < COLLAPSED,
-    )
+    line("(b) collapsed, or the run proves nothing", "less than half, late in the fault", measured, good < COLLAPSED)
 }
 
 fn not_recovered(run: &Run) -> Line {
     let last = run.plan.stretches[run.plan.stretches.len() - 1];
     let good = healthy_goodput(run, last.from_ms, last.end_ms());
     let measured = format!("{:.1} % of healthy requests came to good", 100.0 * good);
-    line(
-        "(c) did not recover, or the run proves nothing",
-        "less than half, at the end",
-        measured,
-        good < COLLAPSED,
-    )
+    line("(c) did not recover, or the run proves nothing", "less than half, at the end", measured, good < COLLAPSED)
 }

@@ -20,12 +20,7 @@ fn at(ms: u64) -> u64 {
 }
 
 fn answered(count: u64, us: u64) -> Figures {
-    let mut figures = Figures {
-        sent: count,
-        ok: count,
-        good: count,
-        ..Figures::default()
-    };
+    let mut figures = Figures { sent: count, ok: count, good: count, ..Figures::default() };
     for _ in 0..count {
         figures.latency.record(us);
         figures.response.record(us);
@@ -39,10 +34,7 @@ fn plain(arch: Arch) -> Run {
     let total = plan.total().as_millis() as u64;
     let mut slices = Vec::new();
     for from_ms in (0..total).step_by(SLICE_MS as usize) {
-        let mut slice = Slice {
-            from_ms,
-            ..Slice::default()
-        };
+        let mut slice = Slice { from_ms, ..Slice::default() };
         for route in &mut slice.routes {
             (route.sent, route.ok, route.good) = (25, 25, 25);
         }
@@ -55,26 +47,14 @@ fn plain(arch: Arch) -> Run {
         route.started = [1_000; Phase::COUNT];
         route.busy_peak = 10;
     }
-    let process = Process {
-        threads: 76,
-        rss_kb: 20_000,
-        cpu: Duration::ZERO,
-    };
-    let sample = |at_ms| Sample {
-        at_ms,
-        stats: Stats::default(),
-        process,
-    };
+    let process = Process { threads: 76, rss_kb: 20_000, cpu: Duration::ZERO };
+    let sample = |at_ms| Sample { at_ms, stats: Stats::default(), process };
     let mut canary = CanaryReport::default();
     canary.lateness.iter_mut().for_each(|l| l.record(200));
     Run {
         arch,
         start_us: START_US,
-        generator: GeneratorReport {
-            figures,
-            lateness: canary.lateness.clone(),
-            slices,
-        },
+        generator: GeneratorReport { figures, lateness: canary.lateness.clone(), slices },
         canary,
         samples: (0..total / 100).map(|i| sample(i * 100)).collect(),
         marks: Vec::new(),
@@ -89,22 +69,9 @@ fn plain(arch: Arch) -> Run {
 fn watertight() -> Run {
     let mut run = plain(Arch::D);
     let (fault, after) = (6_000, 14_000);
-    run.marks = vec![
-        Mark {
-            phase: Phase::Fault,
-            at_us: at(fault),
-        },
-        Mark {
-            phase: Phase::After,
-            at_us: at(after),
-        },
-    ];
+    run.marks = vec![Mark { phase: Phase::Fault, at_us: at(fault) }, Mark { phase: Phase::After, at_us: at(after) }];
     let mut change = |ms, to| {
-        run.log.transitions.push(Transition {
-            at_us: at(ms),
-            route: Route::SICK,
-            to,
-        });
+        run.log.transitions.push(Transition { at_us: at(ms), route: Route::SICK, to });
     };
     change(6_350, Breaker::Open);
     for n in 1..=6 {
@@ -115,11 +82,7 @@ fn watertight() -> Run {
     change(14_903, Breaker::Closed);
     let mut attempt = |arrived: u64, took: u64| {
         let (arrived_us, started_us) = (at(arrived), at(arrived));
-        run.log.attempts.push(Attempt {
-            arrived_us,
-            started_us,
-            ended_us: at(arrived + took),
-        });
+        run.log.attempts.push(Attempt { arrived_us, started_us, ended_us: at(arrived + took) });
     };
     // One that came before the opening and ran into it, the probes, and one that came when it was closed again.
     attempt(6_300, 250);
@@ -130,12 +93,7 @@ fn watertight() -> Run {
         run.log.refusal_ns.record(ns);
     }
     let sick = &mut run.generator.figures[Phase::Fault.index()][Route::SICK.index()];
-    *sick = Figures {
-        sent: 800,
-        refused_open: 760,
-        failed: 40,
-        ..Figures::default()
-    };
+    *sick = Figures { sent: 800, refused_open: 760, failed: 40, ..Figures::default() };
     for _ in 0..760 {
         sick.response.record(600);
         sick.refusal.record(600);
@@ -147,24 +105,14 @@ fn watertight() -> Run {
 /// (b) or (c), from the fault to the end.
 fn collapsed(arch: Arch) -> Run {
     let mut run = plain(arch);
-    for slice in run
-        .generator
-        .slices
-        .iter_mut()
-        .filter(|s| s.from_ms >= 8_000)
-    {
+    for slice in run.generator.slices.iter_mut().filter(|s| s.from_ms >= 8_000) {
         slice.routes.iter_mut().for_each(|r| r.good = 0);
     }
     run
 }
 
 fn runs() -> Vec<Run> {
-    vec![
-        plain(Arch::A),
-        collapsed(Arch::B),
-        collapsed(Arch::C),
-        watertight(),
-    ]
+    vec![plain(Arch::A), collapsed(Arch::B), collapsed(Arch::C), watertight()]
 }
 
 fn judged(change: impl FnOnce(&mut [Run]), mode: Mode) -> Verdict {
@@ -174,12 +122,7 @@ fn judged(change: impl FnOnce(&mut [Run]), mode: Mode) -> Verdict {
 }
 
 fn failed(verdict: &Verdict) -> Vec<&str> {
-    verdict
-        .lines
-        .iter()
-        .filter(|l| !l.holds)
-        .map(|l| l.what.as_str())
-        .collect()
+    verdict.lines.iter().filter(|l| !l.holds).map(|l| l.what.as_str()).collect()
 }
 
 #[test]
@@ -196,21 +139,11 @@ type Break = fn(&mut Run);
 /// Breaks one thing in the run of `arch` and expects that one line to fail, whatever the mode if it is structural.
 fn fails(arch: Arch, kind: Kind, what: &str, change: Break) {
     for mode in [Mode::Full, Mode::Quick, Mode::Ci] {
-        let verdict = judged(
-            |runs| runs.iter_mut().filter(|r| r.arch == arch).for_each(change),
-            mode,
-        );
+        let verdict = judged(|runs| runs.iter_mut().filter(|r| r.arch == arch).for_each(change), mode);
         let failed = failed(&verdict);
-        assert!(
-            failed.len() == 1 && failed[0].contains(what),
-            "{what}: {failed:?}"
-        );
+        assert!(failed.len() == 1 && failed[0].contains(what), "{what}: {failed:?}");
         let decides = kind == Kind::Structural || mode == Mode::Full;
-        let expected = if decides {
-            Outcome::Fail
-        } else {
-            Outcome::Pass
-        };
+        let expected = if decides { Outcome::Fail } else { Outcome::Pass };
         assert_eq!(verdict.outcome, expected, "{what} in {mode:?}");
     }
 }
@@ -218,67 +151,34 @@ fn fails(arch: Arch, kind: Kind, what: &str, change: Break) {
 #[test]
 fn each_structural_line_can_fail() {
     let broken: [(&str, Break); 13] = [
-        ("healthy requests", |r| {
-            r.generator.figures[0][Route::Orders.index()].refused_full = 1
-        }),
-        ("healthy requests", |r| {
-            r.generator.figures[2][Route::Payments.index()].failed = 1
-        }),
-        ("healthy requests", |r| {
-            r.generator.figures[5][Route::Payments.index()].unanswered = 1
-        }),
-        ("ever held", |r| {
-            r.last.routes[Route::SICK.index()].busy_peak = 11
-        }),
-        ("threads of the gateway", |r| {
-            r.samples[100].process.threads += 1
-        }),
+        ("healthy requests", |r| r.generator.figures[0][Route::Orders.index()].refused_full = 1),
+        ("healthy requests", |r| r.generator.figures[2][Route::Payments.index()].failed = 1),
+        ("healthy requests", |r| r.generator.figures[5][Route::Payments.index()].unanswered = 1),
+        ("ever held", |r| r.last.routes[Route::SICK.index()].busy_peak = 11),
+        ("threads of the gateway", |r| r.samples[100].process.threads += 1),
         ("breaker", |r| {
             // Too late: in the burst.
             r.log.transitions.last_mut().unwrap().at_us = at(18_500);
             r.log.attempts.pop();
         }),
         ("breaker", |r| {
-            r.log.transitions.insert(
-                0,
-                Transition {
-                    at_us: at(500),
-                    route: Route::SICK,
-                    to: Breaker::Closed,
-                },
-            );
+            r.log.transitions.insert(0, Transition { at_us: at(500), route: Route::SICK, to: Breaker::Closed });
         }),
         ("admitted while", |r| {
             let (arrived_us, started_us, ended_us) = (at(9_000), at(9_000), at(9_250));
-            r.log.attempts.push(Attempt {
-                arrived_us,
-                started_us,
-                ended_us,
-            });
+            r.log.attempts.push(Attempt { arrived_us, started_us, ended_us });
         }),
-        ("attempts per request", |r| {
-            r.last.routes[0].started[Phase::Burst.index()] = 1_101
-        }),
-        ("attempts per request", |r| {
-            r.last.routes[2].started[Phase::After.index()] = 1_101
-        }),
-        ("callers that are gone", |r| {
-            r.last.orphans.overrun_us = 4_700_000
-        }),
+        ("attempts per request", |r| r.last.routes[0].started[Phase::Burst.index()] = 1_101),
+        ("attempts per request", |r| r.last.routes[2].started[Phase::After.index()] = 1_101),
+        ("callers that are gone", |r| r.last.orphans.overrun_us = 4_700_000),
         ("callers that are gone", |r| r.came_to_rest = false),
-        ("threads of the gateway", |r| {
-            r.samples.last_mut().unwrap().process.threads -= 1
-        }),
+        ("threads of the gateway", |r| r.samples.last_mut().unwrap().process.threads -= 1),
     ];
     for (what, change) in broken {
         fails(Arch::D, Kind::Structural, what, change);
     }
-    fails(Arch::B, Kind::Structural, "(b) collapsed", |r| {
-        *r = plain(Arch::B)
-    });
-    fails(Arch::C, Kind::Structural, "(c) did not recover", |r| {
-        *r = plain(Arch::C)
-    });
+    fails(Arch::B, Kind::Structural, "(b) collapsed", |r| *r = plain(Arch::B));
+    fails(Arch::C, Kind::Structural, "(c) did not recover", |r| *r = plain(Arch::C));
 }
 
 #[test]
@@ -291,11 +191,7 @@ fn a_breaker_that_never_opens_fails() {
 
 #[test]
 fn without_the_watertight_run_nothing_is_proved() {
-    let verdict = judge(
-        &[collapsed(Arch::B)],
-        &prediction(&Plan::full(1.0)),
-        Mode::Ci,
-    );
+    let verdict = judge(&[collapsed(Arch::B)], &prediction(&Plan::full(1.0)), Mode::Ci);
     assert_eq!(verdict.outcome, Outcome::Fail);
 }
 
@@ -312,20 +208,12 @@ fn each_timed_line_can_fail_and_decides_in_the_full_run_only() {
         // A twentieth more than before at p99 only: within its quarter, so p95 is broken alone.
         ("payments p95", |r| slower(r, Route::Payments, 58 * MS, 90)),
         ("orders p99", |r| slower(r, Route::Orders, 66 * MS, 12)),
-        ("answered within 275 ms", |r| {
-            (0..40).for_each(|_| sick(r).response.record(300 * MS))
-        }),
+        ("answered within 275 ms", |r| (0..40).for_each(|_| sick(r).response.record(300 * MS))),
         ("the slowest answer", |r| sick(r).response.record(501 * MS)),
         ("breaker opens", |r| r.marks[0].at_us -= 300 * MS),
-        ("at the client", |r| {
-            (0..20).for_each(|_| sick(r).refusal.record(11 * MS))
-        }),
-        ("at the client", |r| {
-            (0..800).for_each(|_| sick(r).refusal.record(3 * MS))
-        }),
-        ("inside the process", |r| {
-            (0..9).for_each(|_| r.log.refusal_ns.record(60_000))
-        }),
+        ("at the client", |r| (0..20).for_each(|_| sick(r).refusal.record(11 * MS))),
+        ("at the client", |r| (0..800).for_each(|_| sick(r).refusal.record(3 * MS))),
+        ("inside the process", |r| (0..9).for_each(|_| r.log.refusal_ns.record(60_000))),
         ("succeeds again", |r| {
             let late = r.generator.slices.iter_mut().find(|s| s.from_ms == 16_000);
             late.unwrap().routes[Route::SICK.index()].ok -= 3;
@@ -338,17 +226,14 @@ fn each_timed_line_can_fail_and_decides_in_the_full_run_only() {
 
 #[test]
 fn an_unfit_machine_makes_the_run_inconclusive() {
-    let late_canary =
-        |runs: &mut [Run]| runs[3].canary.lateness[Phase::Fault.index()].record(5_200);
+    let late_canary = |runs: &mut [Run]| runs[3].canary.lateness[Phase::Fault.index()].record(5_200);
     let late_generator = |runs: &mut [Run]| {
         (0..10).for_each(|_| runs[3].generator.lateness[Phase::Before.index()].record(6_000));
     };
     for late in [&late_canary as &dyn Fn(&mut [Run]), &late_generator] {
-        for (mode, outcome) in [
-            (Mode::Full, Outcome::Inconclusive),
-            (Mode::Quick, Outcome::Inconclusive),
-            (Mode::Ci, Outcome::Pass),
-        ] {
+        for (mode, outcome) in
+            [(Mode::Full, Outcome::Inconclusive), (Mode::Quick, Outcome::Inconclusive), (Mode::Ci, Outcome::Pass)]
+        {
             let verdict = judged(late, mode);
             assert_eq!(verdict.outcome, outcome);
             assert_eq!(verdict.unfit.len(), 1);

@@ -4,6 +4,7 @@ use super::{Kind, Line, ms};
 use crate::hist::Latencies;
 use crate::plan::{OPEN_FOR, Phase, Route};
 use crate::predict::Prediction;
+use crate::recorder::SLICE_MS;
 use crate::server::stats::Breaker;
 use crate::story::Run;
 
@@ -24,13 +25,7 @@ pub(super) fn lines(run: &Run, prediction: &Prediction) -> Vec<Line> {
 }
 
 fn line(what: String, limit: String, measured: String, holds: bool) -> Line {
-    Line {
-        kind: Kind::Timed,
-        what,
-        limit,
-        measured,
-        holds,
-    }
+    Line { kind: Kind::Timed, what, limit, measured, holds }
 }
 
 fn compared(run: &Run, route: Route, q: f64, factor: f64) -> Line {
@@ -39,11 +34,7 @@ fn compared(run: &Run, route: Route, q: f64, factor: f64) -> Line {
     let holds = matches!((before, fault), (Some(b), Some(f)) if f as f64 <= b as f64 * factor);
     line(
         format!("{} p{:.0} in the fault", route.name(), q * 100.0),
-        format!(
-            "at most {:.0} % above {:.1} ms before",
-            (factor - 1.0) * 100.0,
-            ms(before)
-        ),
+        format!("at most {:.0} % above {:.1} ms before", (factor - 1.0) * 100.0, ms(before)),
         format!("{:.1} ms", ms(fault)),
         holds,
     )
@@ -59,8 +50,8 @@ fn sick_route_answers(run: &Run) -> [Line; 2] {
         unanswered += figures.unanswered;
     }
     let deadline = Route::SICK.compartment().deadline.as_millis() as u64;
-    let share = all.share_within((deadline + 25) * 1_000) * all.count() as f64
-        / (all.count() + unanswered).max(1) as f64;
+    let share =
+        all.share_within((deadline + 25) * 1_000) * all.count() as f64 / (all.count() + unanswered).max(1) as f64;
     let worst = all.max();
     let slowest = line(
         "recommendations: the slowest answer".into(),
@@ -80,16 +71,12 @@ fn sick_route_answers(run: &Run) -> [Line; 2] {
 fn opening(run: &Run, prediction: &Prediction) -> Line {
     let fault_us = run.mark_us(Phase::Fault).unwrap_or(u64::MAX);
     let mut changes = run.log.transitions.iter();
-    let opened =
-        changes.find(|t| t.route == Route::SICK && t.to == Breaker::Open && t.at_us >= fault_us);
+    let opened = changes.find(|t| t.route == Route::SICK && t.to == Breaker::Open && t.at_us >= fault_us);
     let took = opened.map(|t| (t.at_us - fault_us) as f64 / 1e6);
     let limit = prediction.breaker_opens + OPENING_SLACK_S;
     line(
         "breaker opens after the fault".into(),
-        format!(
-            "within {limit:.2} s (arithmetic: {:.2} s)",
-            prediction.breaker_opens
-        ),
+        format!("within {limit:.2} s (arithmetic: {:.2} s)", prediction.breaker_opens),
         took.map_or("never".into(), |s| format!("{s:.2} s")),
         took.is_some_and(|s| s <= limit),
     )
@@ -106,12 +93,7 @@ fn refusals(run: &Run) -> [Line; 2] {
         line(
             "refusals of the open breaker, at the client".into(),
             "median under 2 ms, p99 under 10 ms".into(),
-            format!(
-                "{:.2} ms, {:.2} ms, of {}",
-                ms(median),
-                ms(p99),
-                at_client.count()
-            ),
+            format!("{:.2} ms, {:.2} ms, of {}", ms(median), ms(p99), at_client.count()),
             median.is_some_and(|m| m < 2_000) && p99.is_some_and(|p| p < 10_000),
         ),
         line(
@@ -123,28 +105,18 @@ fn refusals(run: &Run) -> [Line; 2] {
     ]
 }
 
-/// Requests from one open interval and a second after healing on.
+/// Requests from one open interval and a second after healing on. What is sent last may still be under way when the
+/// burst begins, and is left out.
 fn recovery(run: &Run) -> Line {
     let within = OPEN_FOR.as_millis() as u64 + 1_000;
-    let (from, to) = run
-        .plan
-        .stretch(Phase::After)
-        .map_or((0, 0), |s| (s.from_ms + within, s.end_ms()));
+    let (from, to) = run.plan.stretch(Phase::After).map_or((0, 0), |s| (s.from_ms + within, s.end_ms() - SLICE_MS));
     let (mut sent, mut ok) = (0, 0);
-    for slice in run
-        .generator
-        .slices
-        .iter()
-        .filter(|s| (from..to).contains(&s.from_ms))
-    {
+    for slice in run.generator.slices.iter().filter(|s| (from..to).contains(&s.from_ms)) {
         sent += slice.routes[Route::SICK.index()].sent;
         ok += slice.routes[Route::SICK.index()].ok;
     }
     line(
-        format!(
-            "recommendations succeeds again, from {} s after healing on",
-            within / 1_000
-        ),
+        format!("recommendations succeeds again, from {} s after healing on", within / 1_000),
         "more than 99 %".into(),
         format!("{ok} of {sent}"),
         sent > 0 && ok as f64 > 0.99 * sent as f64,
