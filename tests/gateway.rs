@@ -185,6 +185,15 @@ fn a_port_in_use_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_an_error_before_the_run() {
+    let output = run(&["--quick", "--report", "/nowhere/at/all.html"]);
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("cannot write /nowhere/at/all.html"), "{said}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
 fn unreachable_downstreams_are_a_502_and_then_a_refusal() {
     let (_kept, addr) = nobody();
     let gateway = Gateway::before("d", addr);

@@ -66,8 +66,8 @@ pub(crate) fn run(plan: &Plan, target: SocketAddr, start_us: u64) -> io::Result<
             }
         }
     });
-    let recorder = std::mem::replace(&mut *generator.recorder(), Recorder::new(plan, start_us));
-    children::say(&Line::Report(Box::new(recorder.finish(clock::now_us()))));
+    let report = generator.recorder().finish(clock::now_us());
+    children::say(&Line::Report(Box::new(report)));
     Ok(())
 }
 

@@ -34,7 +34,7 @@ mod story;
 mod table;
 mod verdict;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -147,7 +147,7 @@ fn run(cli: Cli) -> io::Result<ExitCode> {
         Some(Role::Server { arch, shared_threads, downstreams, controls }) => {
             let downstreams = by_route(downstreams)?;
             let controls = if controls.is_empty() { None } else { Some(by_route(controls)?) };
-            server::run(Setup { arch, downstreams, controls, shared_threads })?;
+            server::run(Setup { arch, downstreams, controls, shared_threads, keeps_log: true })?;
         }
         Some(Role::Generate { target, timed }) => generator::run(&timed.plan, target, timed.start_us)?,
         Some(Role::Canary(timed)) => canary::run(&timed.plan, timed.start_us),
@@ -172,7 +172,9 @@ fn tell(args: &StoryArgs, descriptors: u64) -> io::Result<ExitCode> {
         if quick { Plan::quick(arch, args.rate_scale) } else { Plan::full(args.rate_scale) }
     };
     let prediction = figures::prediction(&plan_of(Arch::B));
+    // What would only be found out after the run.
     limits::check(descriptors, prediction.open_at_heal)?;
+    args.report.as_deref().map_or(Ok(()), report::check)?;
 
     let mut view = live::view(args.json, args.ci);
     let mut runs = Vec::new();
@@ -192,11 +194,12 @@ fn tell(args: &StoryArgs, descriptors: u64) -> io::Result<ExitCode> {
     let verdict = verdict::judge(&runs, &prediction, mode);
     let figures = figures::figures(&runs, &prediction);
     let report = report::write(args.report.as_deref(), &runs, &figures, &verdict)?;
-    if args.json {
-        println!("{}", table::json(&runs, &prediction, &figures, &verdict, &report)?);
+    let results = if args.json {
+        table::json(&runs, &prediction, &figures, &verdict, &report)?
     } else {
-        print!("{}", table::text(&runs, &figures, &verdict));
-        println!("\nThe time lines are drawn in {}", report.display());
-    }
+        table::text(&runs, &figures, &verdict, &report)
+    };
+    // A reader that went away changes nothing about the verdict.
+    let _ = writeln!(io::stdout(), "{results}");
     Ok(ExitCode::from(verdict.exit_code()))
 }

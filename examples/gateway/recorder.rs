@@ -81,7 +81,7 @@ pub(crate) struct Slice {
 }
 
 /// What the generator hands over at the end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct GeneratorReport {
     /// By [`Phase::index`] and [`Route::index`].
     pub(crate) figures: [[Figures; Route::ALL.len()]; Phase::COUNT],
@@ -226,7 +226,7 @@ impl Recorder {
     }
 
     /// Closes the books: what is open now counts as unanswered, with its age as its latency.
-    pub(crate) fn finish(mut self, now_us: u64) -> GeneratorReport {
+    pub(crate) fn finish(&mut self, now_us: u64) -> GeneratorReport {
         for index in 0..self.arrivals.len() {
             if self.answered[index] {
                 continue;
@@ -249,7 +249,7 @@ impl Recorder {
                 figures.p99_us = quantile(latencies, 0.99);
             }
         }
-        self.report
+        std::mem::take(&mut self.report)
     }
 
     /// The slice of a moment; what happens after the plan's end is put into the last one.

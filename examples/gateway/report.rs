@@ -32,8 +32,7 @@ td:first-child, th:first-child, .words td, .words th { text-align: left }
 pub(crate) fn write(wanted: Option<&Path>, runs: &[Run], figures: &[Figure], verdict: &Verdict) -> io::Result<PathBuf> {
     let html = html(runs, figures, verdict)?;
     if let Some(path) = wanted {
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display()));
-        fs::write(path, html).map_err(named)?;
+        fs::write(path, html).map_err(|e| named(path, &e))?;
         return Ok(path.to_owned());
     }
     let here = std::env::current_dir().unwrap_or_default().join(FILE);
@@ -43,6 +42,15 @@ pub(crate) fn write(wanted: Option<&Path>, runs: &[Run], figures: &[Figure], ver
     let elsewhere = std::env::temp_dir().join(FILE);
     fs::write(&elsewhere, html)?;
     Ok(elsewhere)
+}
+
+/// Whether a report could be written there.
+pub(crate) fn check(path: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().append(true).create(true).open(path).map(drop).map_err(|e| named(path, &e))
+}
+
+fn named(path: &Path, e: &io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display()))
 }
 
 fn html(runs: &[Run], figures: &[Figure], verdict: &Verdict) -> io::Result<String> {

@@ -1,6 +1,6 @@
 //! `serve`: the gateway kept running, for a person with curl or a load generator.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use crate::plan::{Arch, Route, SHARED_THREADS};
@@ -28,8 +28,10 @@ pub(crate) fn run(args: &Args) -> io::Result<()> {
             downstreams: dependencies.proxies,
             controls: Some(dependencies.controls),
             shared_threads: SHARED_THREADS,
+            keeps_log: false,
         })?;
-        print!("{}", welcome(args.arch, listener.local_addr()?, &dependencies));
+        // Whoever reads this may stop reading; the gateway serves on.
+        let _ = write!(io::stdout(), "{}", welcome(args.arch, listener.local_addr()?, &dependencies));
         front.serve(listener).await
     })
 }

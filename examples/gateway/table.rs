@@ -17,12 +17,12 @@ const WHAT: usize = 40;
 const CELL: usize = 11;
 
 /// The whole result: figures, pass lines, verdict.
-pub(crate) fn text(runs: &[Run], figures: &[Figure], verdict: &Verdict) -> String {
+pub(crate) fn text(runs: &[Run], figures: &[Figure], verdict: &Verdict, report: &Path) -> String {
     let mut out = String::new();
     write_figures(&mut out, runs, figures);
     write_lines(&mut out, verdict);
     write_machine(&mut out, runs);
-    let _ = writeln!(out, "\n{}", verdict.sentence());
+    let _ = write!(out, "\n{}\n\nThe time lines are drawn in {}", verdict.sentence(), report.display());
     out
 }
 
@@ -69,7 +69,8 @@ fn write_lines(out: &mut String, verdict: &Verdict) {
 }
 
 fn write_machine(out: &mut String, runs: &[Run]) {
-    let _ = writeln!(out, "\nThe machine, in ms: canary late at p99.9 / generator late at p99");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let _ = writeln!(out, "\nThe machine ({cores} cores), in ms: canary late at p99.9 / generator late at p99");
     for run in runs {
         let _ = write!(out, "  ({})", run.arch.letter());
         for phase in run.plan.stretches.iter().map(|s| s.phase) {

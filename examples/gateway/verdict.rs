@@ -78,11 +78,14 @@ impl Verdict {
 
     /// The verdict in one line.
     pub(crate) fn sentence(&self) -> String {
-        let failed = self.lines.iter().filter(|l| !l.holds && self.decides(l.kind)).count();
+        let deciding = || self.lines.iter().filter(|l| self.decides(l.kind));
+        let (count, failed) = (deciding().count(), deciding().filter(|l| !l.holds).count());
+        let unfit = self.unfit.join("; ");
         match self.outcome {
-            Outcome::Pass => "PASS: all pass lines that decide hold".into(),
-            Outcome::Fail => format!("FAIL: {failed} of {} pass lines do not hold", self.lines.len()),
-            Outcome::Inconclusive => format!("INCONCLUSIVE: the machine was not fit ({})", self.unfit.join("; ")),
+            Outcome::Pass if self.unfit.is_empty() => format!("PASS: all {count} pass lines that decide hold"),
+            Outcome::Pass => format!("PASS: all {count} pass lines that decide hold; times mean little, as {unfit}"),
+            Outcome::Fail => format!("FAIL: {failed} of {count} pass lines that decide do not hold"),
+            Outcome::Inconclusive => format!("INCONCLUSIVE: the machine was not fit, as {unfit}"),
         }
     }
 }

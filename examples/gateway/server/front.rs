@@ -32,7 +32,7 @@ pub(crate) struct Front {
 
 impl Front {
     pub(crate) fn new(setup: Setup) -> io::Result<Self> {
-        let ledger = Arc::new(Ledger::default());
+        let ledger = Arc::new(Ledger::new(setup.keeps_log));
         let arch = setup.build(&ledger)?;
         Ok(Self { setup, arch, ledger, control: http::client() })
     }

@@ -42,11 +42,11 @@ struct OrphanBook {
 }
 
 /// Counters are relaxed: nobody decides anything by them while the gateway runs.
-#[derive(Default)]
 pub(crate) struct Ledger {
     routes: [RouteBook; Route::ALL.len()],
     orphans: OrphanBook,
-    log: Mutex<Log>,
+    /// Grows with every attempt, so it is kept only where somebody will read it.
+    log: Option<Mutex<Log>>,
 }
 
 /// A request inside the gateway; dropped when it is answered or its client has disconnected.
@@ -93,7 +93,7 @@ impl Drop for Busy<'_> {
         self.ledger.book(route).busy.fetch_sub(1, Relaxed);
         if route == Route::SICK {
             let attempt = Attempt { arrived_us, started_us: self.started_us, ended_us: now };
-            self.ledger.log().attempts.push(attempt);
+            self.ledger.note(|log| log.attempts.push(attempt));
         }
         let gone = self.job.gone_us.load(Relaxed);
         if gone > 0 {
@@ -107,12 +107,23 @@ impl Drop for Busy<'_> {
 }
 
 impl Ledger {
+    pub(crate) fn new(keeps_log: bool) -> Self {
+        let log = keeps_log.then(Mutex::default);
+        Self { routes: Default::default(), orphans: OrphanBook::default(), log }
+    }
+
     fn book(&self, route: Route) -> &RouteBook {
         &self.routes[route.index()]
     }
 
-    fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    fn log(&self) -> Option<MutexGuard<'_, Log>> {
+        self.log.as_ref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, what: impl FnOnce(&mut Log)) {
+        if let Some(mut log) = self.log() {
+            what(&mut log);
+        }
     }
 
     pub(crate) fn opened(self: &Arc<Self>, inbound: &Inbound) -> Open {
@@ -153,15 +164,15 @@ impl Ledger {
     }
 
     pub(crate) fn breaker_changed(&self, route: Route, to: Breaker) {
-        self.log().transitions.push(Transition { at_us: now_us(), route, to });
+        self.note(|log| log.transitions.push(Transition { at_us: now_us(), route, to }));
     }
 
     pub(crate) fn refused_in(&self, took: Duration) {
-        self.log().refusal_ns.record(took.as_nanos() as u64);
+        self.note(|log| log.refusal_ns.record(took.as_nanos() as u64));
     }
 
     pub(crate) fn full_log(&self) -> Log {
-        self.log().clone()
+        self.log().map(|log| log.clone()).unwrap_or_default()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -48,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) controls: Option<Downstreams>,
     /// Threads of the pool of (b) and (c).
     pub(crate) shared_threads: usize,
+    /// Whether the gateway keeps a log for the end of a run.
+    pub(crate) keeps_log: bool,
 }
 
 impl Setup {

@@ -1,8 +1,10 @@
 //! The structural pass lines: counts and states, the same on any machine.
 
+use std::ops::Range;
+
 use super::{Kind, Line, healthy_goodput, ms, run_of};
 use crate::plan::{Arch, Phase, Route, Stretch};
-use crate::server::stats::Breaker;
+use crate::server::stats::{Breaker, Transition};
 use crate::story::Run;
 
 /// Attempts for one request, on every route in every window: what a budget of ten per cent allows.
@@ -65,52 +67,54 @@ fn threads(run: &Run) -> Line {
     line("threads of the gateway, from the window before on", "constant", measured, fewest == most && most > 0)
 }
 
-/// Opened by the fault and closed after healing, before the burst.
+/// Opened in the fault and closed after healing, before the burst.
 fn breaker(run: &Run) -> Line {
     let at = |phase| run.mark_us(phase).unwrap_or(u64::MAX);
-    let changes = || run.log.transitions.iter().filter(|t| t.route == Route::SICK);
-    let opened = changes().any(|t| t.to == Breaker::Open && (at(Phase::Fault)..at(Phase::After)).contains(&t.at_us));
-    let closed = changes().any(|t| t.to == Breaker::Closed && (at(Phase::After)..at(Phase::Burst)).contains(&t.at_us));
-    let early = changes().any(|t| t.at_us < at(Phase::Fault));
-    let measured = match (early, opened, closed) {
-        (true, ..) => "opened before the fault",
-        (_, false, _) => "did not open",
-        (_, true, false) => "opened and did not close again",
-        (_, true, true) => "opened and closed again",
+    let changed = |to, between: Range<u64>| {
+        let mut changes = run.log.transitions.iter().filter(|t| t.route == Route::SICK && t.to == to);
+        changes.any(|t| between.contains(&t.at_us))
     };
-    line("breaker", "opens with the fault, closes after healing", measured.into(), !early && opened && closed)
+    let opened = changed(Breaker::Open, at(Phase::Fault)..at(Phase::After));
+    let closed = changed(Breaker::Closed, at(Phase::After)..at(Phase::Burst));
+    let measured = match (opened, closed) {
+        (false, _) => "did not open",
+        (true, false) => "opened and did not close again",
+        (true, true) => "opened and closed again",
+    };
+    line("breaker", "opens in the fault, closes after healing", measured.into(), opened && closed)
 }
 
-/// While the breaker is not closed, what goes to the dependency is its probes: one for each time it is half open.
-///
-/// An attempt whose request came in before the breaker opened was admitted before, and may still have waited for a
-/// thread. And the breaker closes at the moment its probe succeeds, while the note of it is written a little later: the
-/// end of the last attempt before the note is that moment.
+/// From each opening to the next, or to the closing, one probe goes to the dependency and nothing else.
 fn probes(run: &Run) -> Line {
-    let (mut admitted, mut half_open, mut opened_us) = (0, 0, None);
-    for change in run.log.transitions.iter().filter(|t| t.route == Route::SICK) {
-        match (change.to, opened_us) {
-            (Breaker::Open, None) => opened_us = Some(change.at_us),
-            (Breaker::HalfOpen, _) => half_open += 1,
-            (Breaker::Closed, Some(from)) => {
-                admitted += sent_between(run, from, change.at_us);
-                opened_us = None;
-            }
-            _ => {}
-        }
-    }
-    if let Some(from) = opened_us {
-        admitted += sent_between(run, from, u64::MAX);
-    }
-    let measured = format!("{admitted} attempts, half open {half_open} times");
-    let limit = "one attempt for each time it is half open";
-    line("attempts admitted while the breaker was not closed", limit, measured, admitted <= half_open && half_open > 0)
+    let changes: Vec<_> =
+        run.log.transitions.iter().filter(|t| t.route == Route::SICK && t.to != Breaker::HalfOpen).collect();
+    let opened = changes.iter().enumerate().filter(|(_, change)| change.to == Breaker::Open);
+    let admitted: Vec<_> =
+        opened.map(|(i, open)| admitted_between(run, open.at_us, changes.get(i + 1).copied())).collect();
+    let worst = admitted.iter().copied().max();
+    let measured = format!(
+        "{} probes in {} open intervals, {} at most in one",
+        admitted.iter().sum::<u64>(),
+        admitted.len(),
+        worst.unwrap_or(0)
+    );
+    let limit = "its one probe in each open interval";
+    line("attempts that an open breaker admitted", limit, measured, worst.is_some_and(|n| n <= 1))
 }
 
-fn sent_between(run: &Run, opened_us: u64, noted_us: u64) -> u64 {
+/// Attempts of requests that came in while the breaker was open or half open. One that came in before it opened was
+/// admitted before, and may still have waited for a thread.
+///
+/// A breaker closes when its probe succeeds, and the note of it is written a little later: the end of the last attempt
+/// before the note is the moment.
+fn admitted_between(run: &Run, opened_us: u64, then: Option<&Transition>) -> u64 {
     let attempts = || run.log.attempts.iter().filter(|a| a.arrived_us >= opened_us);
-    let closed_us = attempts().map(|a| a.ended_us).filter(|end| *end <= noted_us).max().unwrap_or(opened_us);
-    attempts().filter(|a| a.arrived_us < closed_us).count() as u64
+    let until_us = match then {
+        None => u64::MAX,
+        Some(next) if next.to == Breaker::Open => next.at_us,
+        Some(next) => attempts().map(|a| a.ended_us).filter(|end| *end <= next.at_us).max().unwrap_or(opened_us),
+    };
+    attempts().filter(|a| a.arrived_us < until_us).count() as u64
 }
 
 fn attempts(run: &Run) -> Line {
