@@ -485,3 +485,14 @@ fn errors_go_through_question_marks() {
     shut(&pool);
     assert!(!call(&pool).unwrap_err().started());
 }
+
+#[test]
+fn handles_go_through_catch_unwind_as_they_are() {
+    fn unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    unwind_safe::<Pool>();
+    unwind_safe::<Context>();
+    unwind_safe::<CancelToken>();
+    unwind_safe::<watertight::Limit>();
+    unwind_safe::<watertight::Breaker>();
+    unwind_safe::<watertight::Bulkhead>();
+}

@@ -33,6 +33,7 @@ use machine::{Machine, Outcome, Ticket, Transition};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A circuit breaker: one dependency's memory of how its calls ended, and the decision whether to make the next.
 ///
@@ -239,6 +240,10 @@ impl Inner {
         }
     }
 }
+
+// No user code runs under a lock of ours, so a panic leaves nothing half done.
+impl UnwindSafe for Breaker {}
+impl RefUnwindSafe for Breaker {}
 
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 //!
 //! The order is fixed: deadline → retry(budget) → breaker → permit → work; `flow.rs` has it with its reasons, `drive.rs`
 //! drives it, `run.rs` runs the attempts, `attempt.rs` is what a caller and its worker share. Any other order is made by
-//! hand from the tokens of [`Limit`](crate::Limit), [`Breaker`](crate::Breaker) and [`Budget`](crate::Budget).
+//! hand from the tokens of [`Limit`], [`Breaker`] and [`Budget`](crate::Budget).
 //!
 //! **Invariants.** 1. Never more than the limit runs at once, whichever way it was called. 2. `Rejected` exactly if the
 //! work was never entered. 3. A caller is never stuck behind the dependency: `call` and `call_blocking` return by the
@@ -37,6 +37,7 @@ use state::Figures;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, ready};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 /// What keeps a dependency's calls from everybody else's.
@@ -101,6 +102,9 @@ struct Inner {
     figures: Figures,
 }
 
+/// One run of the work: itself, if it may run again, and its result.
+type Once<F, T, E> = fn(F, &Context) -> (Option<F>, Result<T, E>);
+
 /// Work that runs once is not given back.
 fn run_once<F, T, E>(f: F, cx: &Context) -> (Option<F>, Result<T, E>)
 where
@@ -129,7 +133,7 @@ impl Inner {
         cx: &Context,
         retry: Option<&Retry>,
         f: F,
-        once: fn(F, &Context) -> (Option<F>, Result<T, E>),
+        once: Once<F, T, E>,
     ) -> Result<T, CallError<E>>
     where
         F: Send + 'static,
@@ -145,7 +149,7 @@ impl Inner {
         cx: Context,
         retry: Option<Retry>,
         f: F,
-        once: fn(F, &Context) -> (Option<F>, Result<T, E>),
+        once: Once<F, T, E>,
     ) -> Result<T, CallError<E>>
     where
         F: Send + 'static,
@@ -161,7 +165,7 @@ impl Inner {
         cx: &Context,
         retry: Option<&Retry>,
         f: F,
-        once: fn(F, &Context) -> (Option<F>, Result<T, E>),
+        once: Once<F, T, E>,
     ) -> Result<T, CallError<E>> {
         let run = |leave, running, cx: &Context, f| {
             let mut back = None;
@@ -368,6 +372,10 @@ impl Bulkhead {
         &self.0.name
     }
 }
+
+// No user code runs under a lock of ours, so a panic leaves nothing half done.
+impl UnwindSafe for Bulkhead {}
+impl RefUnwindSafe for Bulkhead {}
 
 impl fmt::Debug for Bulkhead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,1 +1,131 @@
+//! The flow against a straight-line reading of the same rules.
 
+use super::flow::{Ended, Flow, Step};
+use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};
+use proptest::prelude::*;
+use std::time::Duration;
+
+/// What the world answers in one attempt.
+#[derive(Clone, Copy, Debug)]
+struct Answers {
+    admitted: bool,
+    acquired: bool,
+    ended: u8,
+    pause: Option<u8>,
+    left: Option<u8>,
+    paid: bool,
+    slept: bool,
+}
+
+fn answers() -> impl Strategy<Value = Answers> {
+    let yes = || prop::bool::weighted(0.8);
+    (yes(), yes(), 0u8..8, prop::option::weighted(0.8, 0u8..20), prop::option::of(0u8..30), yes(), yes()).prop_map(
+        |(admitted, acquired, ended, pause, left, paid, slept)| Answers {
+            admitted,
+            acquired,
+            ended,
+            pause,
+            left,
+            paid,
+            slept,
+        },
+    )
+}
+
+const REFUSED: RejectReason = RejectReason::NoThreads;
+
+fn ended(a: Answers, n: u32) -> Ended<u32, u32> {
+    match a.ended {
+        0 => Ended::Returned(Ok(n)),
+        1 => Ended::Panicked(PanicPayload::new(Box::new("x"))),
+        2 => Ended::Interrupted(Interrupted::DeadlinePassed),
+        3 => Ended::Refused(REFUSED),
+        _ => Ended::Returned(Err(n)),
+    }
+}
+
+fn ms(n: u8) -> Duration {
+    Duration::from_millis(n.into())
+}
+
+/// The rules in a straight line: the kind of outcome, its number, and how many attempts were entered.
+fn straight(script: &[Answers]) -> (&'static str, u32, u32) {
+    let (mut entered, mut failed) = (0, None);
+    for (a, n) in script.iter().zip(1..) {
+        let refused = match failed {
+            Some(n) => ("failed", n, entered),
+            None => ("rejected", 0, entered),
+        };
+        if !a.admitted || !a.acquired || a.ended == 3 {
+            return refused;
+        }
+        entered += 1;
+        match a.ended {
+            0 => return ("ok", n, entered),
+            1 => return ("panicked", 0, entered),
+            2 => return ("interrupted", 0, entered),
+            _ => failed = Some(n),
+        }
+        let fits = a.pause.is_some_and(|p| a.left.is_none_or(|left| p < left));
+        if !fits || !a.paid || !a.slept {
+            return ("failed", n, entered);
+        }
+    }
+    ("more", 0, entered)
+}
+
+proptest! {
+    #[test]
+    fn the_flow_keeps_its_order_and_never_calls_started_work_rejected(script in prop::collection::vec(answers(), 1..6)) {
+        let mut flow: Flow<u8, u8, u32, u32> = Flow::new();
+        let mut at = script.iter().copied().zip(1u32..);
+        let (mut now, mut n) = at.next().unwrap();
+        let (mut entered, mut before) = (0, Step::Done);
+        let expected = straight(&script);
+        let result = loop {
+            let step = flow.next();
+            match step {
+                Step::Admit => {
+                    if let Step::Sleep { .. } = before {
+                        match at.next() {
+                            Some(next) => (now, n) = next,
+                            None => break None,
+                        }
+                    }
+                    flow.admitted(if now.admitted { Ok(1) } else { Err(REFUSED) });
+                }
+                Step::Acquire => {
+                    prop_assert_eq!(before, Step::Admit);
+                    flow.acquired(if now.acquired { Ok(2) } else { Err(REFUSED) });
+                }
+                Step::Run { attempt } => {
+                    prop_assert_eq!((before, attempt), (Step::Acquire, n));
+                    prop_assert_eq!(flow.take(&mut Some(3)), (1, 2, 3));
+                    entered += u32::from(now.ended != 3);
+                    flow.finished(ended(now, n), || now.pause.map(ms), now.left.map(ms));
+                }
+                Step::Spend => flow.spent(now.paid),
+                Step::Sleep { failed, pause } => {
+                    prop_assert_eq!((failed, Some(pause)), (n, now.pause.map(ms)));
+                    flow.slept(if now.slept { Ok(()) } else { Err(Interrupted::DeadlinePassed) });
+                }
+                Step::Done => break Some(flow.into_result()),
+            }
+            before = step;
+        };
+        let got = match result {
+            None => ("more", 0, entered),
+            Some(result) => {
+                prop_assert_eq!(result.as_ref().err().is_some_and(|e| !e.started()), entered == 0);
+                match result {
+                    Ok(n) => ("ok", n, entered),
+                    Err(CallError::Rejected(_)) => ("rejected", 0, entered),
+                    Err(CallError::Interrupted(_)) => ("interrupted", 0, entered),
+                    Err(CallError::Panicked(_)) => ("panicked", 0, entered),
+                    Err(CallError::Failed(n)) => ("failed", n, entered),
+                }
+            }
+        };
+        prop_assert_eq!(got, expected);
+    }
+}

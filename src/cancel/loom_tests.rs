@@ -70,3 +70,21 @@ fn loom_a_link_cancelled_by_both_parents_has_one_cause() {
         assert_eq!(link.cause(), cause);
     });
 }
+
+fn shorten_against_cancel() {
+    let root = CancelToken::new();
+    let middle = root.child();
+    let last = middle.child();
+    drop(middle); // only `last` holds it now
+    let other = root.clone();
+    let canceller = spawn(move || other.cancel());
+    let below = last.child(); // takes the middle out
+    canceller.join().unwrap();
+    assert!(last.is_cancelled() && below.is_cancelled());
+}
+
+#[test]
+fn loom_a_chain_made_shorter_during_cancel_ends_cancelled() {
+    model("a chain made shorter during cancel ends cancelled", shorten_against_cancel);
+    twin("token: a child joins without a look under the lock", shorten_against_cancel);
+}

@@ -3,8 +3,11 @@
 //! What a user holds is a handle: its node, and for each parent the parent's handle with the place of the node in the
 //! parent's list. A handle keeps its ancestors' handles alive, so a token in the middle of a chain may be dropped and the
 //! chain holds; dropping the last handle of a token takes its node off its parents' lists, locking only those lists.
+//! An ancestor that only one descendant still holds is a mere link of the chain: it is taken out when that descendant
+//! gets a child, or a job that submits its successor for ever would make a chain for ever.
 //!
-//! **Invariants** and **Locking**: see `node.rs`.
+//! **Invariants** and **Locking**: those of `node.rs`; and a handle's list of parents is locked before a node's lists,
+//! never after.
 
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
@@ -15,12 +18,13 @@ mod tests;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::{CancelCause, Interrupted};
-use crate::sync::{Arc, Waiter};
+use crate::sync::{Arc, Mutex, Waiter};
 use crate::wait::line::Place;
 use crate::wait::{At, Nothing, Wait, Waiting};
 use node::Node;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{self, Poll};
 
@@ -45,14 +49,16 @@ pub struct CancelToken(Option<Arc<Handle>>);
 
 struct Handle {
     node: Arc<Node>,
-    /// None for a root, one for a child, two for a link.
-    parents: [Option<(Arc<Handle>, Place)>; 2],
+    parents: Mutex<Parents>,
 }
+
+/// None for a root, one for a child, two for a link; each with the place in its list.
+type Parents = [Option<(Arc<Handle>, Place)>; 2];
 
 impl CancelToken {
     /// A token of its own, not cancelled.
     pub fn new() -> Self {
-        Self(Some(Arc::new(Handle { node: Arc::new(Node::new()), parents: [None, None] })))
+        Self(Some(Arc::new(Handle { node: Arc::new(Node::new()), parents: Mutex::new([None, None]) })))
     }
 
     /// A token that is never cancelled and costs nothing. [`cancel`](Self::cancel) on it does nothing.
@@ -87,9 +93,10 @@ impl CancelToken {
         let node = Arc::new(Node::new());
         let parents = parents.map(|parent| {
             let parent = parent?;
+            parent.shorten();
             Some((parent.clone(), parent.node.adopt(&node)?))
         });
-        Self(Some(Arc::new(Handle { node, parents })))
+        Self(Some(Arc::new(Handle { node, parents: Mutex::new(parents) })))
     }
 
     /// Cancels this token and all below it. When it returns, every child is cancelled and every waiter woken; that
@@ -150,6 +157,10 @@ impl Default for CancelToken {
     }
 }
 
+// No user code runs under a lock of ours, so a panic leaves nothing half done.
+impl UnwindSafe for CancelToken {}
+impl RefUnwindSafe for CancelToken {}
+
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0, self.cause()) {
@@ -160,21 +171,38 @@ impl fmt::Debug for CancelToken {
     }
 }
 
+impl Handle {
+    /// Takes out ancestors that nobody but this handle holds: nobody can cancel them any more but through their own
+    /// parents, so this node may as well stand on those parents' lists itself.
+    fn shorten(&self) {
+        let mut parents = self.parents.lock();
+        for slot in parents.iter_mut() {
+            while let Some((parent, _)) = slot.as_ref().filter(|(parent, _)| Arc::strong_count(parent) == 1) {
+                let above = parent.parents.lock().clone();
+                let ([Some((grand, _)), None] | [None, Some((grand, _))]) = above else { break };
+                // A cancellation from above finds it on one of the two lists, or has set the flag it sees as it joins.
+                let joined = grand.node.adopt(&self.node).map(|place| (grand, place));
+                *slot = joined;
+            }
+        }
+    }
+}
+
 impl Drop for Handle {
     /// Takes the node off its parents' lists and lets the parents' handles go: in a loop, since the last handle of a
     /// long chain would otherwise drop its ancestors recursively.
     fn drop(&mut self) {
-        let mut parents: Vec<Arc<Handle>> = Vec::new();
-        let leave = |of: &mut [Option<(Arc<Handle>, Place)>; 2], parents: &mut Vec<Arc<Handle>>| {
-            for (parent, place) in of.iter_mut().filter_map(Option::take) {
+        let mut gone: Vec<Arc<Handle>> = Vec::new();
+        let leave = |parents: Parents, gone: &mut Vec<Arc<Handle>>| {
+            for (parent, place) in parents.into_iter().flatten() {
                 parent.node.disown(place);
-                parents.push(parent);
+                gone.push(parent);
             }
         };
-        leave(&mut self.parents, &mut parents);
-        while let Some(parent) = parents.pop() {
-            if let Ok(mut last) = Arc::try_unwrap(parent) {
-                leave(&mut last.parents, &mut parents);
+        leave(std::mem::take(&mut *self.parents.lock()), &mut gone);
+        while let Some(parent) = gone.pop() {
+            if let Ok(last) = Arc::try_unwrap(parent) {
+                leave(std::mem::take(&mut *last.parents.lock()), &mut gone);
             }
         }
     }

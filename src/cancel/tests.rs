@@ -42,6 +42,31 @@ fn a_chain_of_100_000_is_cancelled_and_dropped_without_overflow() {
 }
 
 #[test]
+fn a_chain_whose_middle_nobody_holds_stays_short() {
+    // A job that submits its successor, for ever: each token is the child of the one before, which is then dropped.
+    let depth = |token: &CancelToken| {
+        let (mut depth, mut at) = (0, token.0.clone());
+        while let Some(handle) = at {
+            at = handle.parents.lock().iter().flatten().next().map(|(parent, _)| parent.clone());
+            depth += 1;
+        }
+        depth
+    };
+    let (root, held) = (CancelToken::new(), CancelToken::new());
+    let middle = root.link(&held).child();
+    let mut last = middle.child();
+    for _ in 0..1_000 {
+        last = last.child();
+        assert!(depth(&last) <= 5, "{}", depth(&last));
+    }
+    assert!(!last.is_cancelled());
+    held.cancel();
+    assert!(last.is_cancelled() && middle.is_cancelled() && !root.is_cancelled());
+    drop((middle, last));
+    assert_eq!(root.0.as_ref().unwrap().node.registrations(), 0);
+}
+
+#[test]
 fn dropped_children_and_waits_leave_the_lists() {
     let root = CancelToken::new();
     let node = &root.0.as_ref().unwrap().node;

@@ -21,6 +21,7 @@ use crate::wait::{Wait, Waiting, block_on};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{self, Poll};
 
@@ -262,6 +263,10 @@ impl State {
         (None, self.closed && self.in_use == 0)
     }
 }
+
+// No user code runs under a lock of ours, so a panic leaves nothing half done.
+impl UnwindSafe for Limit {}
+impl RefUnwindSafe for Limit {}
 
 impl fmt::Debug for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

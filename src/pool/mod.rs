@@ -39,6 +39,7 @@ use shared::Shared;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// Worker threads behind a bounded queue.
 ///
@@ -242,6 +243,10 @@ impl Pool {
         &self.owner.shared.name
     }
 }
+
+// No user code runs under a lock of ours, so a panic leaves nothing half done.
+impl UnwindSafe for Pool {}
+impl RefUnwindSafe for Pool {}
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

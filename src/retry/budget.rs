@@ -184,11 +184,20 @@ mod tests {
         for thousandths in 1..=1000_u32 {
             let budget = Budget::percent(f64::from(thousandths) / 10.0);
             let mut retries = 0;
-            for _ in 0..100_000 {
+            for _ in 0..10_000 {
                 budget.deposit();
                 retries += u32::from(budget.try_withdraw());
             }
-            assert_eq!(retries, thousandths * 100, "{thousandths} thousandths");
+            assert_eq!(retries, thousandths * 10, "{thousandths} thousandths");
+        }
+    }
+
+    #[test]
+    fn a_decimal_share_is_not_rounded_down() {
+        // 0.043 * 10,000,000.0 is a little less than 430,000.
+        for thousandths in 0..=100_000_u32 {
+            let budget = Budget::percent(f64::from(thousandths) / 1e3);
+            assert_eq!(budget.share(), u64::from(thousandths) * 10_000, "{thousandths} thousandths of a per cent");
         }
     }
 

@@ -1,0 +1,18 @@
+//! Longer texts: how to use the crate, what it does not do, and how it is built.
+
+#[doc = include_str!("guide.md")]
+pub mod guide {}
+
+#[doc = include_str!("limitations.md")]
+pub mod limitations {}
+
+#[doc = include_str!("internals.md")]
+pub mod internals {}
+
+#[doc = include_str!("../../CHANGELOG.md")]
+pub mod changelog {}
+
+/// The README's snippets are compiled and run with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

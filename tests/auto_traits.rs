@@ -1,0 +1,125 @@
+//! Everything public is `Send + Sync + Debug`; futures are `Unpin + 'static` too; and only `Entered` stays on its
+//! thread. Most of this is checked by compiling.
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::future::{Future, ready};
+use std::path::Path;
+use watertight::breaker::BreakerBuilder;
+use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
+use watertight::cancel::Cancelled;
+use watertight::context::{Entered, Sleep};
+use watertight::event::{BreakerState, Event, Observer};
+use watertight::permit::{Acquire, LimitBuilder};
+use watertight::pool::{JobBuilder, PoolBuilder, PoolStats, StillRunning, Submit};
+use watertight::retry::Schedule;
+use watertight::{
+    Admitted, Breaker, Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Clock, Context, Deadline,
+    Interrupted, Isolation, Jitter, JobError, JobHandle, Limit, ManualClock, PanicPayload, Permit, Pool, Recovery,
+    RejectReason, Rejected, Retry, Trip,
+};
+
+fn shared<T: Send + Sync + Debug>() {}
+fn future<T: Future + Send + Sync + Unpin + Debug + 'static>() {}
+fn leaves(_: impl Future + Send + 'static) {}
+
+/// Something `Send` and not `Sync`, as a job's result may be.
+type Lonely = Cell<u8>;
+
+#[test]
+fn everything_public_is_send_sync_and_debug() {
+    shared::<(BuildError, CallError<u8>, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason)>();
+    shared::<Rejected<Lonely>>();
+    shared::<(Clock, ManualClock, Deadline, Context, CancelToken)>();
+    shared::<(BreakerState, Event<'_>)>();
+    shared::<(Limit, LimitBuilder, Permit)>();
+    shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
+    shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
+    shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
+    shared::<(Retry, Schedule, Jitter, Budget)>();
+    shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
+    shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>)>();
+    fn observer<T: Send + Sync + ?Sized>() {}
+    observer::<dyn Observer>();
+}
+
+#[test]
+fn futures_of_ours_can_be_kept_moved_and_spawned() {
+    future::<Cancelled>();
+    future::<Sleep>();
+    future::<Acquire>();
+    future::<JobHandle<u8>>();
+    future::<JobHandle<Lonely>>();
+    future::<Submit<fn() -> Lonely, Lonely>>();
+}
+
+/// A future that borrows nothing from what it was made by, so a task can own it.
+#[test]
+fn futures_without_a_name_leave_what_made_them() {
+    fn wrapped() -> impl Future<Output = u8> + Send + 'static {
+        let cx = Context::background();
+        cx.wrap(ready(1))
+    }
+    fn run() -> impl Future<Output = Result<u8, Interrupted>> + Send + 'static {
+        let cx = Context::background();
+        cx.run(ready(1))
+    }
+    fn called() -> impl Future<Output = Result<u8, CallError>> + Send + 'static {
+        let pool = Pool::builder("leaves").threads(1).build().unwrap();
+        pool.call_async(|| 1)
+    }
+    fn protected() -> impl Future + Send + 'static {
+        let bulkhead = Bulkhead::builder("leaves", Isolation::Threads(1)).no_timeout().build().unwrap();
+        bulkhead.call_blocking(&Context::background(), |_| Ok::<_, ()>(Lonely::new(1)))
+    }
+    fn protected_async() -> impl Future + Send + 'static {
+        let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
+        bulkhead.call_async(&Context::background(), async |_| Ok::<_, ()>(Lonely::new(1)))
+    }
+    leaves(protected());
+    leaves(protected_async());
+    leaves(wrapped());
+    leaves(run());
+    leaves(called());
+}
+
+/// Two blanket implementations: naming the method is ambiguous, and does not compile, for whatever is `Send`.
+trait AmbiguousIfSend<Which> {
+    fn stays_on_its_thread() {}
+}
+struct Also;
+impl<T: ?Sized> AmbiguousIfSend<()> for T {}
+impl<T: ?Sized + Send> AmbiguousIfSend<Also> for T {}
+
+#[test]
+fn an_entered_context_stays_on_its_thread() {
+    fn debug<T: Debug>() {}
+    debug::<Entered<'_>>();
+    <Entered<'_> as AmbiguousIfSend<_>>::stays_on_its_thread();
+}
+
+/// A new public type is not forgotten here. `unreachable_pub` is denied, so whatever says `pub` is public.
+#[test]
+fn no_public_type_is_missing_above() {
+    fn visit(folder: &Path, missing: &mut Vec<String>) {
+        let this = include_str!("auto_traits.rs");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(&path, missing);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let types = ["pub struct ", "pub enum ", "pub trait "];
+            for name in text.lines().filter_map(|line| types.iter().find_map(|t| line.strip_prefix(t))) {
+                let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+                if !this.split(|c: char| !c.is_alphanumeric()).any(|word| word == name) {
+                    missing.push(format!("{}: {name}", path.display()));
+                }
+            }
+        }
+    }
+    let mut missing = Vec::new();
+    visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut missing);
+    assert!(missing.is_empty(), "{missing:#?}");
+}

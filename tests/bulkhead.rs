@@ -1,0 +1,443 @@
+//! What the bulkhead promises, through its public face.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context as Task, Waker};
+use std::time::Duration;
+use watertight::breaker::BreakerState;
+use watertight::{
+    Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Context, Interrupted, Isolation, Jitter,
+    ManualClock, Recovery, RejectReason, Retry, Trip,
+};
+
+const SEC: Duration = Duration::from_secs(1);
+
+struct Bench {
+    time: ManualClock,
+    bulkhead: Bulkhead,
+}
+
+/// Two threads, a queue of one, a breaker that opens after three failures in a row, a time-out of one second.
+fn bench(isolation: Isolation) -> Bench {
+    let time = ManualClock::new();
+    let bulkhead = Bulkhead::builder("test", isolation)
+        .queue(1)
+        .breaker(Trip::consecutive(3), Recovery::after(SEC * 10))
+        .retry(Retry::constant(SEC / 10).jitter(Jitter::None).attempts(3).budget(Budget::percent(100)))
+        .timeout(SEC)
+        .clock(&time.clock())
+        .build()
+        .unwrap();
+    Bench { time, bulkhead }
+}
+
+impl Bench {
+    fn cx(&self) -> Context {
+        Context::background().with_clock(&self.time.clock())
+    }
+
+    /// Waits until `n` waits hang on the clock.
+    fn until_waiting(&self, n: usize) {
+        while self.time.waiting() < n {
+            std::thread::yield_now();
+        }
+    }
+
+    fn until_idle(&self) {
+        while self.bulkhead.state().running + self.bulkhead.state().queued > 0 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Work that says when it has begun and returns when it is let go, whatever its context says: a stuck dependency.
+fn stuck() -> (impl FnOnce(&Context) -> Result<u8, &'static str> + Send + 'static, Receiver<()>, Sender<()>) {
+    let ((begun, has_begun), (let_go, gate)) = (channel(), channel::<()>());
+    let work = move |_: &Context| {
+        let _ = begun.send(());
+        let _ = gate.recv();
+        Err("too late")
+    };
+    (work, has_begun, let_go)
+}
+
+#[test]
+fn a_sick_dependency_holds_its_compartment_and_nothing_else() {
+    let sick = bench(Isolation::Threads(2));
+    let healthy = bench(Isolation::Threads(2));
+    let (a, a_begun, a_go) = stuck();
+    let (b, b_begun, b_go) = stuck();
+    std::thread::scope(|s| {
+        let call = |work| {
+            let (cx, bulkhead) = (sick.cx(), sick.bulkhead.clone());
+            move || bulkhead.call(&cx, work)
+        };
+        let first = s.spawn(call(a));
+        let (cx, bulkhead) = (sick.cx(), sick.bulkhead.clone());
+        let second = s.spawn(move || bulkhead.call(&cx, b));
+        a_begun.recv().unwrap();
+        b_begun.recv().unwrap();
+        let (ran, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let count = ran.clone();
+        let (cx, bulkhead) = (sick.cx(), sick.bulkhead.clone());
+        let queued = s.spawn(move || bulkhead.call(&cx, move |_| Ok::<_, ()>(count.fetch_add(1, SeqCst))));
+        sick.until_waiting(3);
+        // The queue is full: refused at once, by limit and load, and the caller knows that nothing ran.
+        let refused = sick.bulkhead.call(&sick.cx(), |_| Ok::<_, ()>(())).unwrap_err();
+        assert!(matches!(refused, CallError::Rejected(RejectReason::Full { limit: 2, waiting: 1 })));
+        // The others go on.
+        let count = seen.clone();
+        healthy.bulkhead.call(&healthy.cx(), move |_| Ok::<_, ()>(count.fetch_add(1, SeqCst))).unwrap();
+        assert_eq!(seen.load(SeqCst), 1);
+
+        sick.time.advance(SEC);
+        let outcome = [first.join().unwrap(), second.join().unwrap()];
+        assert!(outcome.iter().all(|r| matches!(r, Err(CallError::Interrupted(Interrupted::DeadlinePassed)))));
+        let queued = queued.join().unwrap().unwrap_err();
+        assert!(matches!(queued, CallError::Rejected(RejectReason::DeadlinePassed)) && !queued.started());
+        // The callers are gone and the places are still taken: a place belongs to the running work.
+        assert_eq!(sick.bulkhead.state().running, 2);
+        let refused = sick.bulkhead.call_here(&sick.cx().with_timeout(Duration::ZERO), |_| Ok::<_, ()>(()));
+        assert!(!refused.unwrap_err().started());
+        drop((a_go, b_go));
+        sick.until_idle();
+        assert_eq!(ran.load(SeqCst), 0);
+    });
+    assert_eq!(sick.bulkhead.state().attempts, 2);
+}
+
+#[test]
+fn time_outs_open_the_breaker_and_what_expired_in_the_queue_does_not() {
+    let it = bench(Isolation::Threads(2));
+    for round in 0..2 {
+        let (a, a_begun, a_go) = stuck();
+        let (b, b_begun, b_go) = stuck();
+        std::thread::scope(|s| {
+            let (cx, bulkhead) = (it.cx(), it.bulkhead.clone());
+            let first = s.spawn(move || bulkhead.call(&cx, a));
+            let (cx, bulkhead) = (it.cx(), it.bulkhead.clone());
+            let second = s.spawn(move || bulkhead.call(&cx, b));
+            a_begun.recv().unwrap();
+            b_begun.recv().unwrap();
+            let (cx, bulkhead) = (it.cx(), it.bulkhead.clone());
+            let third = s.spawn(move || bulkhead.call(&cx, |_| Ok::<_, ()>(())));
+            it.until_waiting(3);
+            it.time.advance(SEC);
+            assert!(first.join().unwrap().is_err() && second.join().unwrap().is_err());
+            assert!(!third.join().unwrap().unwrap_err().started());
+        });
+        // Two failures by time-out in round 0; the expired one was ignored. The third failure comes in round 1.
+        let expected = if round == 0 { BreakerState::Closed } else { BreakerState::Open };
+        assert_eq!(it.bulkhead.state().breaker, Some(expected));
+        drop((a_go, b_go));
+        it.until_idle();
+    }
+    let open = it.bulkhead.call(&it.cx(), |_| Ok::<_, ()>(())).unwrap_err();
+    assert_eq!(open.retry_after(), Some(SEC * 10));
+    it.time.advance(SEC * 10);
+    assert_eq!(it.bulkhead.state().breaker, Some(BreakerState::HalfOpen));
+    it.bulkhead.call(&it.cx(), |_| Ok::<_, ()>(())).unwrap();
+    assert_eq!(it.bulkhead.state().breaker, Some(BreakerState::Closed));
+}
+
+#[test]
+fn the_callers_change_of_mind_says_nothing_about_the_dependency() {
+    let it = bench(Isolation::Threads(1));
+    for _ in 0..5 {
+        let token = CancelToken::new();
+        let (work, begun, go) = stuck();
+        std::thread::scope(|s| {
+            let (cx, bulkhead) = (it.cx().with_token(&token), it.bulkhead.clone());
+            let call = s.spawn(move || bulkhead.call(&cx, work));
+            begun.recv().unwrap();
+            token.cancel();
+            let cancelled = call.join().unwrap().unwrap_err();
+            assert!(matches!(cancelled, CallError::Interrupted(Interrupted::Cancelled(CancelCause::Requested))));
+        });
+        drop(go);
+        it.until_idle();
+    }
+    assert_eq!(it.bulkhead.state().breaker, Some(BreakerState::Closed));
+}
+
+#[test]
+fn panics_are_failures_in_every_form() {
+    let it = bench(Isolation::Threads(1));
+    let by_thread = it.bulkhead.call(&it.cx(), |_| -> Result<(), ()> { panic!("one") }).unwrap_err();
+    assert!(matches!(&by_thread, CallError::Panicked(p) if p.message() == Some("one")));
+    let cx = it.cx();
+    let here = || it.bulkhead.call_here(&cx, |_| -> Result<(), ()> { panic!("two") });
+    assert!(catch_unwind(AssertUnwindSafe(here)).is_err());
+    let awaited = || {
+        let call = it.bulkhead.call_async(&cx, async |_cx| -> Result<(), ()> { panic!("three") });
+        futures::executor::block_on(call)
+    };
+    assert!(catch_unwind(AssertUnwindSafe(awaited)).is_err());
+    let state = it.bulkhead.state();
+    assert_eq!((state.breaker, state.failed, state.running), (Some(BreakerState::Open), 3, 0));
+}
+
+#[test]
+fn dropping_a_future_cancels_and_gives_everything_back() {
+    let it = bench(Isolation::Threads(1));
+    let mut task = Task::from_waker(Waker::noop());
+    let (saw, has_seen) = channel();
+    {
+        let (begun, has_begun) = channel();
+        let mut running = pin!(it.bulkhead.call_blocking(&it.cx(), move |cx| {
+            begun.send(()).unwrap();
+            saw.send(cx.token().wait(&Context::background())).unwrap();
+            Err::<(), _>("cancelled")
+        }));
+        assert!(running.as_mut().poll(&mut task).is_pending());
+        has_begun.recv().unwrap();
+        let mut queued =
+            pin!(it.bulkhead.call_blocking(&it.cx(), |_| -> Result<(), ()> { unreachable!("never runs") }));
+        assert!(queued.as_mut().poll(&mut task).is_pending());
+    }
+    // The running one saw its token; its error after that is not the dependency's.
+    assert_eq!(has_seen.recv().unwrap(), Some(Interrupted::Cancelled(CancelCause::Dropped)));
+    it.until_idle();
+    let state = it.bulkhead.state();
+    assert_eq!((state.interrupted, state.attempts, state.breaker), (2, 1, Some(BreakerState::Closed)));
+
+    let dropped = Arc::new(AtomicUsize::new(0));
+    struct Held(Arc<AtomicUsize>, Bulkhead);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.fetch_add(self.1.state().running, SeqCst); // the permit is still out while the future is dropped
+        }
+    }
+    {
+        let held = Held(dropped.clone(), it.bulkhead.clone());
+        let mut future = pin!(it.bulkhead.call_async(&it.cx(), async move |_cx| {
+            let _held = held;
+            std::future::pending::<Result<(), ()>>().await
+        }));
+        assert!(future.as_mut().poll(&mut task).is_pending());
+        assert_eq!(it.bulkhead.state().running, 1);
+    }
+    assert_eq!((dropped.load(SeqCst), it.bulkhead.state().running), (1, 0));
+}
+
+#[test]
+fn a_deadline_ends_awaited_calls_and_is_the_dependencys_failure() {
+    let it = bench(Isolation::Threads(1));
+    let (work, begun, go) = stuck();
+    let mut task = Task::from_waker(Waker::noop());
+    let cx = it.cx();
+    let mut on_thread = pin!(it.bulkhead.call_blocking(&cx, work));
+    assert!(on_thread.as_mut().poll(&mut task).is_pending());
+    begun.recv().unwrap();
+    it.time.advance(SEC);
+    let std::task::Poll::Ready(Err(e)) = on_thread.as_mut().poll(&mut task) else { panic!("the deadline has passed") };
+    assert!(matches!(e, CallError::Interrupted(Interrupted::DeadlinePassed)));
+    assert_eq!(it.bulkhead.state().running, 1);
+    drop(go);
+    it.until_idle();
+    for _ in 0..2 {
+        let mut future = pin!(it.bulkhead.call_async(&cx, async |_cx| std::future::pending::<Result<(), ()>>().await));
+        assert!(future.as_mut().poll(&mut task).is_pending());
+        it.time.advance(SEC);
+        assert!(future.as_mut().poll(&mut task).is_ready());
+    }
+    assert_eq!(it.bulkhead.state().breaker, Some(BreakerState::Open));
+}
+
+#[test]
+fn retries_are_for_idempotent_calls_only_and_paid_from_the_budget() {
+    let it = bench(Isolation::Threads(1));
+    let cx = Context::background(); // real pauses of 100 ms at most; nothing is asserted about time
+    let failing = |_: &Context| Err::<u8, _>("no");
+    assert!(matches!(it.bulkhead.call(&cx, failing), Err(CallError::Failed("no"))));
+    assert_eq!(it.bulkhead.state().attempts, 1);
+    // 100 %: two first attempts have paid for two retries; the third failure in a row opens the breaker meanwhile,
+    // so the third attempt is refused and the second's own error stands.
+    let out = it.bulkhead.idempotent().call(&cx, failing);
+    assert!(matches!(out, Err(CallError::Failed("no"))));
+    let state = it.bulkhead.state();
+    assert_eq!((state.requests, state.attempts, state.breaker), (2, 3, Some(BreakerState::Open)));
+    let refused = it.bulkhead.idempotent().call(&cx, failing).unwrap_err();
+    assert!(!refused.started());
+}
+
+#[test]
+fn every_idempotent_form_tries_again() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let it = Bulkhead::builder("again", Isolation::Threads(1))
+        .retry(Retry::constant(Duration::ZERO).attempts(3))
+        .timeout(SEC * 60)
+        .build()
+        .unwrap();
+    let flaky = || {
+        let calls = calls.clone();
+        move || if calls.fetch_add(1, SeqCst) % 3 == 2 { Ok(7) } else { Err("busy") }
+    };
+    let cx = Context::background();
+    let idempotent = it.idempotent();
+    let f = flaky();
+    assert_eq!(idempotent.call(&cx, move |_| f()).unwrap(), 7);
+    let f = flaky();
+    assert_eq!(idempotent.call_here(&cx, |_| f()).unwrap(), 7);
+    let f = flaky();
+    assert_eq!(futures::executor::block_on(idempotent.call_blocking(&cx, move |_| f())).unwrap(), 7);
+    let f = flaky();
+    let call = idempotent.call_async(&cx, |_cx| {
+        let out = f();
+        async move { out }
+    });
+    assert_eq!(futures::executor::block_on(call).unwrap(), 7);
+    let state = it.state();
+    assert_eq!((state.requests, state.attempts, state.succeeded, state.running), (4, 12, 4, 0));
+}
+
+#[test]
+fn a_pause_that_does_not_fit_the_deadline_is_not_made() {
+    let it = bench(Isolation::Permits(1));
+    let cx = it.cx().with_timeout(SEC / 20); // the pause is a tenth of a second; the manual clock stands still
+    let out = it.bulkhead.idempotent().call_here(&cx, |_| Err::<(), _>("no"));
+    assert!(matches!(out, Err(CallError::Failed("no"))));
+    assert_eq!((it.bulkhead.state().attempts, it.time.waiting()), (1, 0));
+}
+
+#[test]
+fn a_budget_bounds_the_amplification_of_a_dead_dependency() {
+    let it = Bulkhead::builder("dead", Isolation::Permits(4))
+        .retry(Retry::constant(Duration::ZERO).attempts(3).budget(Budget::percent(10)))
+        .timeout(SEC * 60)
+        .build()
+        .unwrap();
+    for _ in 0..1000 {
+        assert!(it.idempotent().call_here(&Context::background(), |_| Err::<(), _>("dead")).is_err());
+    }
+    assert_eq!((it.state().requests, it.state().attempts), (1000, 1100));
+}
+
+#[test]
+fn permits_only_have_no_threads_and_say_so() {
+    let it = bench(Isolation::Permits(2));
+    let e = it.bulkhead.call(&it.cx(), |_| Ok::<_, ()>(())).unwrap_err();
+    assert!(matches!(e, CallError::Rejected(RejectReason::NoThreads)));
+    assert_eq!(it.bulkhead.call_here(&it.cx(), |_| Ok::<_, ()>(3)).unwrap(), 3);
+}
+
+#[test]
+fn a_call_nested_in_its_own_compartment_needs_no_second_place() {
+    let it = bench(Isolation::Threads(1));
+    let (cx, inner) = (it.cx(), it.bulkhead.clone());
+    let nested = it.bulkhead.call(&cx, move |cx| {
+        let deeper = inner.clone();
+        inner.call(cx, move |cx| deeper.call_here(cx, |_| Ok::<_, ()>(5)).map_err(drop)).map_err(drop)
+    });
+    assert_eq!(nested.unwrap(), 5);
+    it.until_idle();
+}
+
+#[test]
+fn the_work_sees_the_sooner_deadline_as_its_own_and_as_the_ambient_one() {
+    let it = bench(Isolation::Threads(1));
+    let seen = |cx: &Context| Ok::<_, ()>((cx.remaining(), Context::current().remaining()));
+    assert_eq!(it.bulkhead.call(&it.cx(), seen).unwrap(), (Some(SEC), Some(SEC)));
+    let tight = it.cx().with_timeout(SEC / 2);
+    assert_eq!(it.bulkhead.call_here(&tight, seen).unwrap(), (Some(SEC / 2), Some(SEC / 2)));
+    let awaited =
+        it.bulkhead.call_async(&tight, async |cx| Ok::<_, ()>((cx.remaining(), Context::current().remaining())));
+    assert_eq!(futures::executor::block_on(awaited).unwrap(), (Some(SEC / 2), Some(SEC / 2)));
+}
+
+#[test]
+fn nonsense_fails_in_build_and_names_the_field() {
+    let field = |e: BuildError| match e {
+        BuildError::OutOfRange { field, .. } => field,
+        BuildError::Conflict(_) => "conflict",
+        BuildError::Name { .. } => "name",
+        other => panic!("{other}"),
+    };
+    let of = |isolation| Bulkhead::builder("x", isolation).timeout(SEC);
+    let threads = || of(Isolation::Threads(1));
+    assert_eq!(field(Bulkhead::builder("x", Isolation::Threads(1)).build().unwrap_err()), "conflict");
+    assert_eq!(field(of(Isolation::Threads(0)).build().unwrap_err()), "threads");
+    assert_eq!(field(of(Isolation::Permits(0)).build().unwrap_err()), "permits");
+    assert_eq!(field(threads().queue(usize::MAX).build().unwrap_err()), "queue");
+    assert_eq!(field(threads().timeout(Duration::ZERO).build().unwrap_err()), "timeout");
+    assert_eq!(field(threads().timeout(Duration::MAX).build().unwrap_err()), "timeout");
+    assert_eq!(field(threads().retry(Retry::constant(SEC).attempts(0)).build().unwrap_err()), "attempts");
+    let no_trip = threads().breaker(Trip::consecutive(0), Recovery::after(SEC)).build();
+    assert!(no_trip.is_err());
+    assert_eq!(field(Bulkhead::builder("a\0", Isolation::Permits(1)).timeout(SEC).build().unwrap_err()), "name");
+    assert!(Bulkhead::builder("x", Isolation::Permits(1)).no_timeout().build().is_ok());
+}
+
+/// Twenty thousand calls of all kinds on four threads, with panics, time-outs, cancels and dropped futures.
+#[test]
+fn nothing_leaks_and_the_limit_holds_under_every_kind_of_call() {
+    let it = Bulkhead::builder("storm", Isolation::Threads(3)).queue(2).timeout(SEC * 60).build().unwrap();
+    let (inside, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (refused, interrupted, panicked) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    struct Inside(Arc<AtomicUsize>);
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, SeqCst);
+        }
+    }
+    std::panic::set_hook(Box::new(|_| {}));
+    std::thread::scope(|s| {
+        for t in 0..4u32 {
+            let (it, inside, peak) = (&it, &inside, &peak);
+            let (refused, interrupted, panicked) = (&refused, &interrupted, &panicked);
+            s.spawn(move || {
+                for i in 0..5_000u32 {
+                    let kind = (i.wrapping_mul(2_654_435_761) >> 7).wrapping_add(t);
+                    let (inside, peak) = (inside.clone(), peak.clone());
+                    let work = move || {
+                        peak.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                        let _inside = Inside(inside);
+                        std::thread::yield_now();
+                        if kind % 17 == 0 {
+                            panic!("storm");
+                        }
+                        if kind % 3 == 0 { Err(()) } else { Ok(()) }
+                    };
+                    let token = CancelToken::new();
+                    let cx = Context::background().with_token(&token);
+                    let outcome = match kind % 5 {
+                        0 => it.call(&cx, move |_| work()),
+                        1 => catch_unwind(AssertUnwindSafe(|| it.call_here(&cx, |_| work()))).unwrap_or(Ok(())),
+                        2 => futures::executor::block_on(it.call_blocking(&cx, move |_| work())),
+                        3 => {
+                            let mut dropped = pin!(it.call_blocking(&cx, move |_| work()));
+                            let _ = dropped.as_mut().poll(&mut Task::from_waker(Waker::noop()));
+                            continue;
+                        }
+                        _ => std::thread::scope(|s| {
+                            s.spawn(|| token.cancel());
+                            it.call(&cx, move |_| work())
+                        }),
+                    };
+                    match outcome {
+                        Err(CallError::Rejected(_)) => refused.fetch_add(1, SeqCst),
+                        Err(CallError::Interrupted(_)) => interrupted.fetch_add(1, SeqCst),
+                        Err(CallError::Panicked(_)) => panicked.fetch_add(1, SeqCst),
+                        _ => 0,
+                    };
+                }
+            });
+        }
+    });
+    let _ = std::panic::take_hook();
+    while it.state().running + it.state().queued > 0 {
+        std::thread::yield_now();
+    }
+    assert!(peak.load(SeqCst) <= 3, "the dependency saw {} at once", peak.load(SeqCst));
+    assert_eq!(inside.load(SeqCst), 0);
+    let state = it.state();
+    let ended = state.succeeded + state.failed + state.interrupted;
+    assert_eq!(state.requests, ended + state.refused_full + state.refused_open + state.refused_ended);
+    for (what, n) in [("refused", &refused), ("interrupted", &interrupted), ("panicked", &panicked)] {
+        assert!(n.load(SeqCst) > 0, "no call was {what}: the race did not happen");
+    }
+}
