@@ -73,7 +73,8 @@ struct StoryArgs {
     /// As --quick with plain output; neither timed lines nor the machine's fitness decide
     #[arg(long)]
     ci: bool,
-    /// Multiply the rates and the shared pool of (a) to (c); the compartments of (d) keep their sizes
+    /// Multiply the rates and the shared pool of (b) and (c); the compartments of (d) keep their sizes, so that above
+    /// about 1.2 they are too small, and the run fails and says so
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = scale)]
     rate_scale: f64,
     /// Where to write the HTML report
@@ -197,7 +198,7 @@ fn tell(args: &StoryArgs, descriptors: u64) -> io::Result<ExitCode> {
     let results = if args.json {
         table::json(&runs, &prediction, &figures, &verdict, &report)?
     } else {
-        table::text(&runs, &figures, &verdict, &report)
+        table::text(&runs, &prediction, &figures, &verdict, &report)
     };
     // A reader that went away changes nothing about the verdict.
     let _ = writeln!(io::stdout(), "{results}");

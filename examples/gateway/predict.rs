@@ -95,6 +95,15 @@ impl Prediction {
             breaker_opens: compartment.threads as f64 / sick_rate + compartment.deadline.as_secs_f64(),
         }
     }
+
+    /// What the arithmetic says beyond what one run can show.
+    pub(crate) fn sentence(&self) -> String {
+        format!(
+            "By arithmetic alone: the pool carries {:.0}/s, and {:.0}/s if every call were sick; (c) is left with about \
+             {:.0} stale jobs, and from {:.0}/s on it never recovers.",
+            self.capacity, self.capacity_all_sick, self.stale_jobs, self.never_recovers_from
+        )
+    }
 }
 
 #[cfg(test)]

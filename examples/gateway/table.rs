@@ -17,9 +17,16 @@ const WHAT: usize = 40;
 const CELL: usize = 11;
 
 /// The whole result: figures, pass lines, verdict.
-pub(crate) fn text(runs: &[Run], figures: &[Figure], verdict: &Verdict, report: &Path) -> String {
+pub(crate) fn text(
+    runs: &[Run],
+    prediction: &Prediction,
+    figures: &[Figure],
+    verdict: &Verdict,
+    report: &Path,
+) -> String {
     let mut out = String::new();
     write_figures(&mut out, runs, figures);
+    let _ = writeln!(out, "{}", prediction.sentence());
     write_lines(&mut out, verdict);
     write_machine(&mut out, runs);
     let _ = write!(out, "\n{}\n\nThe time lines are drawn in {}", verdict.sentence(), report.display());

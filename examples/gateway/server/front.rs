@@ -1,7 +1,6 @@
 //! The HTTP front: three routes for clients, `/status` for people, `/stats` for the story, and `/fault` to make a
 //! downstream sick.
 
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use super::{Architecture, Setup};
 use crate::clock::now_us;
 use crate::fault::{Fault, Since};
 use crate::http::{self, HttpClient};
-use crate::plan::{PHASE_HEADER, Phase, Route};
+use crate::plan::{Arch, PHASE_HEADER, Phase, Route};
 
 /// The gateway, ready to be served.
 pub(crate) struct Front {
@@ -92,43 +91,40 @@ async fn log(State(front): Gateway) -> Json<Log> {
     Json(front.ledger.full_log())
 }
 
+/// For people: a line for each route, with its limits where it has any.
 async fn status(State(front): Gateway) -> String {
     let stats = front.stats();
     let arch = front.setup.arch;
+    let row = |cells: [String; 9]| -> String {
+        let [route, cells @ ..] = cells;
+        let cells = cells.map(|cell| format!("{cell:>11}")).concat();
+        format!("{route:<16}{cells}\n")
+    };
     let mut text = format!(
-        "({}) {}: {} requests inside, {} threads busy, {} jobs waiting\n\n{:<16}{:>8}{:>8}{:>8}{:>10}{:>10}{:>10}{:>10}{:>10}  {}\n",
+        "({}) {}: {} requests inside, {} threads busy, {} jobs waiting\n\n",
         arch.letter(),
         arch.title(),
         stats.open(),
         stats.busy(),
-        stats.queued(),
-        "route",
-        "inside",
-        "busy",
-        "waiting",
-        "requests",
-        "attempts",
-        "refused",
-        "too late",
-        "failed",
-        "breaker",
+        stats.queued()
     );
+    let head = ["route", "busy", "waiting", "requests", "attempts", "refused", "too late", "failed", "breaker"];
+    text += &row(head.map(String::from));
     for route in Route::ALL {
         let r = stats.route(route);
-        let _ = writeln!(
-            text,
-            "{:<16}{:>8}{:>8}{:>8}{:>10}{:>10}{:>10}{:>10}{:>10}  {}",
-            route.name(),
-            r.open,
-            r.busy,
-            r.queued,
-            r.requests.iter().sum::<u64>(),
-            r.started.iter().sum::<u64>(),
-            r.refused_open + r.refused_full,
-            r.refused_late,
-            r.failed,
-            r.breaker.map_or("none", |b| b.name()),
-        );
+        let limit = route.compartment();
+        let of = |n: u64, limit: usize| if arch == Arch::D { format!("{n} of {limit}") } else { n.to_string() };
+        text += &row([
+            route.name().into(),
+            of(r.busy, limit.threads),
+            of(r.queued, limit.queue),
+            r.requests.iter().sum::<u64>().to_string(),
+            r.started.iter().sum::<u64>().to_string(),
+            (r.refused_open + r.refused_full).to_string(),
+            r.refused_late.to_string(),
+            r.failed.to_string(),
+            r.breaker.map_or("none", |b| b.name()).into(),
+        ]);
     }
     text
 }
