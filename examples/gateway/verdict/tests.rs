@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::canary::CanaryReport;
 use crate::figures::prediction;
-use crate::plan::Plan;
+use crate::plan::{Phase, Plan};
 use crate::process::Process;
 use crate::recorder::{Figures, GeneratorReport, SLICE_MS, Slice};
 use crate::server::stats::{Attempt, Breaker, Log, Stats, Transition};
