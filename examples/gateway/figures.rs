@@ -51,7 +51,7 @@ pub(crate) fn prediction(plan: &Plan) -> Prediction {
 }
 
 pub(crate) fn figures(runs: &[Run], prediction: &Prediction) -> Vec<Figure> {
-    let rows: [(&str, &str, Unit, Predicted, Measured); 23] = [
+    let rows: [(&str, &str, Unit, Predicted, Measured); 24] = [
         ("busy-before", "threads busy, all well", Unit::Count, |_, p| Some(p.busy), m::busy_before),
         ("busy-fault", "threads busy in the fault, at most", Unit::Count, busy_predicted, m::busy_in_fault),
         ("threads", "threads of the process, at most", Unit::Count, nothing, m::threads),
@@ -64,6 +64,7 @@ pub(crate) fn figures(runs: &[Run], prediction: &Prediction) -> Vec<Figure> {
         ("attempts-burst", "attempts per request, sick, burst", Unit::Ratio, attempts_predicted, |r, _| {
             m::attempts(r, Phase::Burst)
         }),
+        ("retries-burst", "retries, sick route, burst", Unit::Count, nothing, m::retries_in_burst),
         ("sick-load", "calls per second to the sick one", Unit::PerSecond, nothing, m::sick_load),
         ("good-fault", "healthy good within 1 s, late fault", Unit::Percent, nothing, m::good_late_in_fault),
         ("good-end", "healthy good within 1 s, last window", Unit::Percent, nothing, m::good_at_end),

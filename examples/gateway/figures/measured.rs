@@ -1,5 +1,7 @@
 //! How each figure is got out of a run.
 
+use std::collections::HashSet;
+
 use crate::plan::{Arch, Phase, Route};
 use crate::predict::Prediction;
 use crate::recorder::{Figures, SLICE_MS};
@@ -63,6 +65,20 @@ pub(super) fn attempts(run: &Run, phase: Phase) -> Option<f64> {
     let i = phase.index();
     let made = if run.arch == Arch::D { stats.started[i] } else { stats.submitted[i] };
     (stats.requests[i] > 0).then(|| made as f64 / stats.requests[i] as f64)
+}
+
+/// Attempts beyond each request's first. For (d) they are counted by the requests they belong to: most requests of the
+/// burst are refused and make no attempt at all, which would hide the retries of the others.
+pub(super) fn retries_in_burst(run: &Run, _: &Prediction) -> Option<f64> {
+    let burst = run.plan.stretch(Phase::Burst)?;
+    if run.arch != Arch::D {
+        let (stats, i) = (run.last.route(Route::SICK), Phase::Burst.index());
+        return Some(stats.submitted[i].saturating_sub(stats.requests[i]) as f64);
+    }
+    let (from, to) = (run.start_us + burst.from_ms * 1_000, run.start_us + burst.end_ms() * 1_000);
+    let requests: Vec<_> = run.log.attempts.iter().map(|a| a.arrived_us).filter(|at| (from..to).contains(at)).collect();
+    let distinct: HashSet<_> = requests.iter().collect();
+    Some((requests.len() - distinct.len()) as f64)
 }
 
 pub(super) fn sick_load(run: &Run, _: &Prediction) -> Option<f64> {
