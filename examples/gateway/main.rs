@@ -170,7 +170,7 @@ fn tell(args: &StoryArgs, descriptors: u64) -> io::Result<ExitCode> {
     let quick = args.quick || args.ci;
     let shown: &[Arch] = if quick { &[Arch::B, Arch::D] } else { &[Arch::A, Arch::B, Arch::C, Arch::D] };
     let plan_of = |arch| {
-        if quick { Plan::quick(arch, args.rate_scale) } else { Plan::full(args.rate_scale) }
+        if quick { Plan::quick(arch, args.rate_scale) } else { Plan::full(arch, args.rate_scale) }
     };
     let prediction = figures::prediction(&plan_of(Arch::B));
     // What would only be found out after the run.

@@ -268,6 +268,7 @@ fn quantile(sorted: &[u64], q: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Arch;
 
     #[test]
     fn quantiles_of_sorted_values() {
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn measures_from_the_intended_send_and_keeps_what_was_never_answered() {
-        let plan = Plan::full(0.01);
+        let plan = Plan::full(Arch::D, 0.01);
         let start = 1_000_000;
         let mut recorder = Recorder::new(&plan, start);
         let all = recorder.arrivals().to_vec();

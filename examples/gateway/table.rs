@@ -11,7 +11,7 @@ use crate::figures::{Cell, Figure, Unit};
 use crate::plan::{Arch, Phase, Route};
 use crate::predict::Prediction;
 use crate::story::Run;
-use crate::verdict::{Kind, Verdict};
+use crate::verdict::{Kind, Verdict, lateness};
 
 const WHAT: usize = 40;
 const CELL: usize = 11;
@@ -80,18 +80,11 @@ fn write_machine(out: &mut String, runs: &[Run]) {
     let _ = writeln!(out, "\nThe machine ({cores} cores), in ms: canary late at p99.9 / generator late at p99");
     for run in runs {
         let _ = write!(out, "  ({})", run.arch.letter());
-        for phase in run.plan.stretches.iter().map(|s| s.phase) {
-            let (canary, generator) = lateness(run, phase);
-            let _ = write!(out, "  {} {canary:.1} / {generator:.1}", phase.name());
+        for late in lateness(run) {
+            let _ = write!(out, "  {} {:.1} / {:.1}", late.window, late.canary_p99_9_ms, late.generator_p99_ms);
         }
         out.push('\n');
     }
-}
-
-fn lateness(run: &Run, phase: Phase) -> (f64, f64) {
-    let ms = |us: Option<u64>| us.unwrap_or(0) as f64 / 1_000.0;
-    let i = phase.index();
-    (ms(run.canary.lateness[i].quantile(0.999)), ms(run.generator.lateness[i].quantile(0.99)))
 }
 
 /// A figure as a person reads it.
@@ -161,9 +154,7 @@ fn run_json(run: &Run) -> (String, Value) {
     let window = |phase: Phase| {
         let routes: Map<_, _> =
             Route::ALL.iter().map(|r| (r.name().into(), json!(route_window(run, phase, *r)))).collect();
-        let (canary, generator) = lateness(run, phase);
-        let value = json!({ "routes": routes, "canary_p99_9_ms": canary, "generator_p99_ms": generator });
-        (phase.name().to_string(), value)
+        (phase.name().to_string(), Value::Object(routes))
     };
     let windows: Map<_, _> = run.plan.stretches.iter().map(|s| window(s.phase)).collect();
     let breaker: Vec<_> = run
@@ -175,6 +166,7 @@ fn run_json(run: &Run) -> (String, Value) {
     let value = json!({
         "title": run.arch.title(),
         "windows": windows,
+        "machine": lateness(run),
         "breaker": breaker,
         "orphans": run.last.orphans,
         "came_to_rest": run.came_to_rest,

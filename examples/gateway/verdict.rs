@@ -5,15 +5,15 @@
 
 use serde::Serialize;
 
-use crate::plan::{Arch, Phase, Route};
+use crate::plan::{Arch, Route};
 use crate::predict::Prediction;
 use crate::story::Run;
 
+mod fitness;
 mod structural;
 mod timed;
 
-/// How late the canary may wake at p99.9, and the generator may send at p99, in microseconds.
-const FIT_US: u64 = 5_000;
+pub(crate) use self::fitness::lateness;
 
 /// What the run was asked for, and so what decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -95,7 +95,7 @@ pub(crate) fn judge(runs: &[Run], prediction: &Prediction, mode: Mode) -> Verdic
     let mut lines = structural::lines(runs);
     let watertight = run_of(runs, Arch::D);
     lines.extend(watertight.iter().flat_map(|run| timed::lines(run, prediction)));
-    let unfit = watertight.map(unfit).unwrap_or_default();
+    let unfit = watertight.map(fitness::unfit).unwrap_or_default();
     let broken = |kind| lines.iter().any(|l| l.kind == kind && !l.holds);
     let outcome = match mode {
         _ if broken(Kind::Structural) => Outcome::Fail,
@@ -108,29 +108,6 @@ pub(crate) fn judge(runs: &[Run], prediction: &Prediction, mode: Mode) -> Verdic
 
 pub(crate) fn run_of(runs: &[Run], arch: Arch) -> Option<&Run> {
     runs.iter().find(|r| r.arch == arch)
-}
-
-/// Every phase of (d) in which the machine was late. The warm-up is not judged by time, and (a) to (c) not at all: a
-/// machine may well be late while an architecture collapses on it.
-fn unfit(run: &Run) -> Vec<String> {
-    let mut reasons = Vec::new();
-    for phase in run.plan.stretches.iter().map(|s| s.phase).filter(|p| *p != Phase::WarmUp) {
-        let late = [
-            ("the canary woke", "p99.9", run.canary.lateness[phase.index()].quantile(0.999)),
-            ("the generator sent", "p99", run.generator.lateness[phase.index()].quantile(0.99)),
-        ];
-        for (who, quantile, us) in late {
-            if us.is_some_and(|us| us > FIT_US) {
-                reasons.push(format!(
-                    "{who} {:.1} ms late at {quantile} in the window {}, more than {} ms",
-                    us.unwrap_or(0) as f64 / 1_000.0,
-                    phase.name(),
-                    FIT_US / 1_000,
-                ));
-            }
-        }
-    }
-    reasons
 }
 
 /// The part of the healthy requests meant to be sent in `[from_ms, to_ms)` that came to good.

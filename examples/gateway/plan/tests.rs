@@ -12,20 +12,21 @@ fn offsets(plan: &Plan, phase: Phase, replay_ms: u64) -> Vec<(u64, Route)> {
 
 #[test]
 fn every_window_replays_the_same_offsets() {
-    let plan = Plan::full(1.0);
+    let plan = Plan::full(Arch::D, 1.0);
     let before = offsets(&plan, Phase::Before, 0);
     assert!(before.len() > 3_000, "{} arrivals in a window of 4 s", before.len());
+    assert_eq!(before, offsets(&plan, Phase::Before, 4_000));
     assert_eq!(before, offsets(&plan, Phase::Fault, 0));
     assert_eq!(before, offsets(&plan, Phase::Fault, 4_000));
     assert_eq!(before, offsets(&plan, Phase::After, 0));
     let burst = offsets(&plan, Phase::Burst, 0);
     assert_eq!(before[..burst.len()], burst[..], "a short window is a prefix");
-    assert_eq!(plan.arrivals(), Plan::full(1.0).arrivals(), "the seed is fixed");
+    assert_eq!(plan.arrivals(), Plan::full(Arch::D, 1.0).arrivals(), "the seed is fixed");
 }
 
 #[test]
 fn arrivals_keep_rate_shares_and_order() {
-    let plan = Plan::full(1.0);
+    let plan = Plan::full(Arch::D, 1.0);
     let window = plan.window();
     let all = window.len() as f64;
     assert!((all / 4.0 - RATE).abs() < 0.08 * RATE, "{all} arrivals");
@@ -34,22 +35,24 @@ fn arrivals_keep_rate_shares_and_order() {
         assert!((part - route.share()).abs() < 0.02, "{} has {part}", route.name());
     }
     assert!(plan.arrivals().is_sorted_by_key(|a| a.at_us));
-    let half = Plan::full(0.5).window().len() as f64;
+    let half = Plan::full(Arch::D, 0.5).window().len() as f64;
     assert!((half / 4.0 - 0.5 * RATE).abs() < 0.08 * RATE, "{half} arrivals at half the rate");
 }
 
 #[test]
 fn the_story_is_about_ninety_seconds_and_the_short_one_under_forty() {
-    assert_eq!(4 * Plan::full(1.0).total().as_secs(), 88);
+    let all = [Arch::A, Arch::B, Arch::C, Arch::D].map(|arch| Plan::full(arch, 1.0).total());
+    assert_eq!(all.into_iter().sum::<Duration>(), Duration::from_secs(87));
     let quick = Plan::quick(Arch::B, 1.0).total() + Plan::quick(Arch::D, 1.0).total();
     assert!(quick <= Duration::from_secs(36), "{quick:?}, and each architecture needs time to start and to drain");
 }
 
 #[test]
 fn the_phase_at_a_moment() {
-    let plan = Plan::full(1.0);
+    let plan = Plan::full(Arch::D, 1.0);
     assert_eq!(plan.at(0).phase, Phase::WarmUp);
-    assert_eq!(plan.at(6_000).phase, Phase::Fault);
-    assert_eq!(plan.at(13_999).phase, Phase::Fault);
+    assert_eq!(plan.at(9_999).phase, Phase::Before);
+    assert_eq!(plan.at(10_000).phase, Phase::Fault);
+    assert_eq!(plan.at(17_999).phase, Phase::Fault);
     assert_eq!(plan.at(99_000).phase, Phase::End);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::canary::CanaryReport;
 use crate::figures::prediction;
-use crate::plan::Plan;
+use crate::plan::{Phase, Plan};
 use crate::process::Process;
 use crate::recorder::{Figures, GeneratorReport, SLICE_MS, Slice};
 use crate::server::stats::{Attempt, Breaker, Log, Stats, Transition};
@@ -13,6 +13,10 @@ use crate::story::{Mark, Sample};
 
 const START_US: u64 = 1_000_000_000;
 const MS: u64 = 1_000;
+/// Of the run of (d), in milliseconds.
+const FAULT: u64 = 10_000;
+const OPENS: u64 = FAULT + 350;
+const HEALED: u64 = FAULT + 8_000;
 
 /// A moment of the story on the machine's clock.
 fn at(ms: u64) -> u64 {
@@ -30,7 +34,7 @@ fn answered(count: u64, us: u64) -> Figures {
 
 /// A run in which every request came to good.
 fn plain(arch: Arch) -> Run {
-    let plan = Plan::full(1.0);
+    let plan = Plan::full(arch, 1.0);
     let total = plan.total().as_millis() as u64;
     let mut slices = Vec::new();
     for from_ms in (0..total).step_by(SLICE_MS as usize) {
@@ -68,27 +72,26 @@ fn plain(arch: Arch) -> Run {
 /// (d) as it should be: the breaker opens after 0.35 s, probes once a second, and closes after healing.
 fn watertight() -> Run {
     let mut run = plain(Arch::D);
-    let (fault, after) = (6_000, 14_000);
-    run.marks = vec![Mark { phase: Phase::Fault, at_us: at(fault) }, Mark { phase: Phase::After, at_us: at(after) }];
+    run.marks = vec![Mark { phase: Phase::Fault, at_us: at(FAULT) }, Mark { phase: Phase::After, at_us: at(HEALED) }];
     let mut change = |ms, to| {
         run.log.transitions.push(Transition { at_us: at(ms), route: Route::SICK, to });
     };
-    change(6_350, Breaker::Open);
+    change(OPENS, Breaker::Open);
     for n in 1..=6 {
-        change(6_350 + 1_250 * n - 250, Breaker::HalfOpen);
-        change(6_350 + 1_250 * n, Breaker::Open);
+        change(OPENS + 1_250 * n - 250, Breaker::HalfOpen);
+        change(OPENS + 1_250 * n, Breaker::Open);
     }
-    change(14_850, Breaker::HalfOpen);
-    change(14_903, Breaker::Closed);
+    change(HEALED + 850, Breaker::HalfOpen);
+    change(HEALED + 903, Breaker::Closed);
     let mut attempt = |arrived: u64, took: u64| {
         let (arrived_us, started_us) = (at(arrived), at(arrived));
         run.log.attempts.push(Attempt { arrived_us, started_us, ended_us: at(arrived + took) });
     };
     // One that came before the opening and ran into it, the probes, and one that came when it was closed again.
-    attempt(6_300, 250);
-    (1..=6).for_each(|n| attempt(6_350 + 1_250 * n - 250, 250));
-    attempt(14_850, 52);
-    attempt(14_904, 52);
+    attempt(OPENS - 50, 250);
+    (1..=6).for_each(|n| attempt(OPENS + 1_250 * n - 250, 250));
+    attempt(HEALED + 850, 52);
+    attempt(HEALED + 904, 52);
     for ns in [4_000, 5_000, 6_000] {
         run.log.refusal_ns.record(ns);
     }
@@ -118,7 +121,7 @@ fn runs() -> Vec<Run> {
 fn judged(change: impl FnOnce(&mut [Run]), mode: Mode) -> Verdict {
     let mut runs = runs();
     change(&mut runs);
-    judge(&runs, &prediction(&Plan::full(1.0)), mode)
+    judge(&runs, &prediction(&Plan::full(Arch::D, 1.0)), mode)
 }
 
 fn failed(verdict: &Verdict) -> Vec<&str> {
@@ -158,11 +161,11 @@ fn each_structural_line_can_fail() {
         ("threads of the gateway", |r| r.samples[100].process.threads += 1),
         ("breaker", |r| {
             // Too late: in the burst.
-            r.log.transitions.last_mut().unwrap().at_us = at(18_500);
+            r.log.transitions.last_mut().unwrap().at_us = at(HEALED + 4_500);
             r.log.attempts.pop();
         }),
         ("open breaker admitted", |r| {
-            let (arrived_us, started_us, ended_us) = (at(9_000), at(9_000), at(9_250));
+            let (arrived_us, started_us, ended_us) = (at(FAULT + 3_000), at(FAULT + 3_000), at(FAULT + 3_250));
             r.log.attempts.push(Attempt { arrived_us, started_us, ended_us });
         }),
         ("attempts per request", |r| r.last.routes[0].started[Phase::Burst.index()] = 1_101),
@@ -188,7 +191,7 @@ fn a_breaker_that_never_opens_fails() {
 
 #[test]
 fn without_the_watertight_run_nothing_is_proved() {
-    let verdict = judge(&[collapsed(Arch::B)], &prediction(&Plan::full(1.0)), Mode::Ci);
+    let verdict = judge(&[collapsed(Arch::B)], &prediction(&Plan::full(Arch::D, 1.0)), Mode::Ci);
     assert_eq!(verdict.outcome, Outcome::Fail);
 }
 
@@ -212,7 +215,7 @@ fn each_timed_line_can_fail_and_decides_in_the_full_run_only() {
         ("at the client", |r| (0..800).for_each(|_| sick(r).refusal.record(3 * MS))),
         ("inside the process", |r| (0..9).for_each(|_| r.log.refusal_ns.record(60_000))),
         ("succeeds again", |r| {
-            let late = r.generator.slices.iter_mut().find(|s| s.from_ms == 16_000);
+            let late = r.generator.slices.iter_mut().find(|s| s.from_ms == HEALED + 2_000);
             late.unwrap().routes[Route::SICK.index()].ok -= 3;
         }),
     ];
