@@ -4,9 +4,8 @@
 //! observer can slow down the thread that tells it, and nothing else.
 
 use crate::error::{Interrupted, RejectReason};
-use crate::sync::Shared;
+use crate::sync::{Shared, quietly};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// The state of a circuit breaker.
@@ -81,7 +80,8 @@ pub enum Event<'a> {
 }
 
 /// Is told what happens. Called on the thread it happens on, outside every lock, so it should be quick; a panic in it
-/// is caught and dropped.
+/// is caught and dropped. It may call what it observes, but what it does there is observed too: an observer that submits
+/// to the full pool whose refusals it is told of calls itself without end.
 ///
 /// # Examples
 ///
@@ -140,19 +140,8 @@ impl Observed {
     /// Tells the observer, if there is one. Call it outside every lock.
     pub(crate) fn tell(&self, event: Event<'_>) {
         if let Some(observer) = &self.0 {
-            let told = catch_unwind(AssertUnwindSafe(|| observer.event(&event)));
-            if let Err(payload) = told {
-                drop_quietly(payload);
-            }
+            quietly(|| observer.event(&event));
         }
-    }
-}
-
-/// Drops a value of the user's; a panic in its `drop` goes nowhere.
-pub(crate) fn drop_quietly<T>(value: T) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
-        // A payload whose own drop panics again is given up on: leaking it is the only end to this.
-        std::mem::forget(second);
     }
 }
 

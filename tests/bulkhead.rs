@@ -101,8 +101,9 @@ fn a_sick_dependency_holds_its_compartment_and_nothing_else() {
         assert!(matches!(queued, CallError::Rejected(RejectReason::DeadlinePassed)) && !queued.started());
         // The callers are gone and the places are still taken: a place belongs to the running work.
         assert_eq!(sick.bulkhead.state().running, 2);
-        let refused = sick.bulkhead.call_here(&sick.cx().with_timeout(Duration::ZERO), |_| Ok::<_, ()>(()));
-        assert!(!refused.unwrap_err().started());
+        // The queued one left an empty entry: three places of three, so nobody gets in, here or there.
+        let refused = sick.bulkhead.call_here(&sick.cx(), |_| Ok::<_, ()>(())).unwrap_err();
+        assert!(matches!(refused, CallError::Rejected(RejectReason::Full { limit: 2, waiting: 1 })));
         drop((a_go, b_go));
         sick.until_idle();
         assert_eq!(ran.load(SeqCst), 0);
@@ -144,24 +145,177 @@ fn time_outs_open_the_breaker_and_what_expired_in_the_queue_does_not() {
     assert_eq!(it.bulkhead.state().breaker, Some(BreakerState::Closed));
 }
 
+/// One permit, and a breaker that opens at the first failure.
+fn touchy(isolation: Isolation) -> Bench {
+    let time = ManualClock::new();
+    let bulkhead = Bulkhead::builder("touchy", isolation)
+        .queue(1)
+        .breaker(Trip::consecutive(1), Recovery::after(SEC * 10))
+        .timeout(SEC)
+        .clock(&time.clock())
+        .build()
+        .unwrap();
+    Bench { time, bulkhead }
+}
+
 #[test]
 fn the_callers_change_of_mind_says_nothing_about_the_dependency() {
-    let it = bench(Isolation::Threads(1));
-    for _ in 0..5 {
-        let token = CancelToken::new();
-        let (work, begun, go) = stuck();
-        std::thread::scope(|s| {
-            let (cx, bulkhead) = (it.cx().with_token(&token), it.bulkhead.clone());
-            let call = s.spawn(move || bulkhead.call(&cx, work));
-            begun.recv().unwrap();
-            token.cancel();
-            let cancelled = call.join().unwrap().unwrap_err();
-            assert!(matches!(cancelled, CallError::Interrupted(Interrupted::Cancelled(CancelCause::Requested))));
+    let it = touchy(Isolation::Threads(1));
+    let closed = |it: &Bench| assert_eq!(it.bulkhead.state().breaker, Some(BreakerState::Closed));
+    let token = CancelToken::new();
+    let cx = it.cx().with_token(&token);
+    let (saw, has_seen) = channel();
+    let (work, begun, go) = stuck();
+    std::thread::scope(|s| {
+        let (bulkhead, cx) = (it.bulkhead.clone(), cx.clone());
+        let call = s.spawn(move || {
+            bulkhead.call(&cx, move |cx| {
+                let late = work(cx);
+                saw.send(cx.token().cause()).unwrap();
+                late
+            })
         });
-        drop(go);
-        it.until_idle();
-    }
+        begun.recv().unwrap();
+        token.cancel();
+        let cancelled = call.join().unwrap().unwrap_err();
+        assert!(matches!(cancelled, CallError::Interrupted(Interrupted::Cancelled(CancelCause::Requested))));
+    });
+    drop(go);
+    assert!(has_seen.recv().unwrap().is_some());
+    it.until_idle();
+    closed(&it);
+    // The same for the other forms: an error of work that its caller has cancelled is not the dependency's.
+    let cancel_and_fail = |cx: &Context, token: &CancelToken| {
+        token.cancel();
+        assert!(cx.check().is_err());
+        Err::<(), _>("cancelled")
+    };
+    let token = CancelToken::new();
+    let here = it.bulkhead.call_here(&it.cx().with_token(&token), |cx| cancel_and_fail(cx, &token));
+    assert!(matches!(here, Err(CallError::Failed(_))));
+    closed(&it);
+    let token = CancelToken::new();
+    let awaited = it.bulkhead.call_async(&it.cx().with_token(&token), async |_cx| {
+        token.cancel();
+        std::future::pending::<Result<(), ()>>().await
+    });
+    assert!(matches!(futures::executor::block_on(awaited), Err(CallError::Interrupted(_))));
+    closed(&it);
+}
+
+#[test]
+fn work_whose_caller_has_left_is_told_so() {
+    let it = bench(Isolation::Threads(1));
+    let (saw, has_seen) = channel();
+    let (begun, has_begun) = channel();
+    std::thread::scope(|s| {
+        let (bulkhead, cx) = (it.bulkhead.clone(), it.cx());
+        let call = s.spawn(move || {
+            bulkhead.call(&cx, move |cx| {
+                begun.send(()).unwrap();
+                saw.send(cx.token().wait(&Context::background())).unwrap();
+                Ok::<_, ()>(())
+            })
+        });
+        has_begun.recv().unwrap();
+        it.until_waiting(1);
+        it.time.advance(SEC);
+        assert!(call.join().unwrap().is_err());
+    });
+    assert_eq!(has_seen.recv().unwrap(), Some(Interrupted::Cancelled(CancelCause::Dropped)));
+    it.until_idle();
+}
+
+#[test]
+fn what_never_reached_the_dependency_is_not_its_failure() {
+    let mut task = Task::from_waker(Waker::noop());
+    // A call that waits for its permit is dropped by a panic that has nothing to do with it.
+    let it = touchy(Isolation::Permits(1));
+    let mut holder = pin!(it.bulkhead.call_async(&it.cx(), async |_cx| std::future::pending::<Result<(), ()>>().await));
+    assert!(holder.as_mut().poll(&mut task).is_pending());
+    let unrelated = catch_unwind(AssertUnwindSafe(|| {
+        let mut waiting = pin!(it.bulkhead.call_async(&it.cx(), async |_cx| Ok::<_, ()>(())));
+        assert!(waiting.as_mut().poll(&mut Task::from_waker(Waker::noop())).is_pending());
+        panic!("elsewhere");
+    }));
+    assert!(unrelated.is_err());
     assert_eq!(it.bulkhead.state().breaker, Some(BreakerState::Closed));
+
+    // A permit that is granted in time but looked at after the deadline: nothing is entered.
+    let mut late = pin!(it.bulkhead.call_async(&it.cx(), |_cx| {
+        unreachable!("after its deadline");
+        #[expect(unreachable_code)]
+        async {
+            Ok::<(), ()>(())
+        }
+    }));
+    assert!(late.as_mut().poll(&mut task).is_pending());
+    it.time.advance(SEC);
+    let holder = holder.as_mut().poll(&mut task); // gives its permit back, with a failure of its own
+    assert!(matches!(holder, std::task::Poll::Ready(Err(CallError::Interrupted(_)))));
+    let std::task::Poll::Ready(Err(e)) = late.as_mut().poll(&mut task) else { panic!("its deadline has passed") };
+    assert!(!e.started());
+    assert_eq!(it.bulkhead.state().attempts, 1);
+}
+
+#[test]
+fn captures_that_panic_when_dropped_do_not_make_unentered_work_look_started() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("bomb");
+            }
+        }
+    }
+    let it = bench(Isolation::Threads(1));
+    let (let_go, gate) = channel::<()>();
+    std::thread::scope(|s| {
+        let (bulkhead, cx) = (it.bulkhead.clone(), it.cx());
+        let holder = s.spawn(move || bulkhead.call_here(&cx, |_| gate.recv().map_err(drop)));
+        while it.bulkhead.state().running == 0 {
+            std::thread::yield_now();
+        }
+        let token = CancelToken::new();
+        let (bulkhead, cx, bomb) = (it.bulkhead.clone(), it.cx().with_token(&token), Bomb);
+        // Its worker waits for the permit that the other holds.
+        let work = move |_: &Context| {
+            drop(bomb);
+            Ok::<_, ()>(())
+        };
+        let call = s.spawn(move || bulkhead.call(&cx, work));
+        it.until_waiting(2);
+        token.cancel();
+        assert!(!call.join().unwrap().unwrap_err().started());
+        drop(let_go);
+        let _ = holder.join().unwrap();
+    });
+    it.until_idle();
+    assert_eq!(it.bulkhead.state().attempts, 1);
+}
+
+#[test]
+fn one_admission_bounds_what_runs_and_waits_in_every_form() {
+    let mut task = Task::from_waker(Waker::noop());
+    let no_queue = Bulkhead::builder("no queue", Isolation::Threads(1)).timeout(SEC * 60).build().unwrap();
+    let cx = Context::background();
+    let mut holder = pin!(no_queue.call_async(&cx, async |_cx| std::future::pending::<Result<(), ()>>().await));
+    assert!(holder.as_mut().poll(&mut task).is_pending());
+    let full = RejectReason::Full { limit: 1, waiting: 0 };
+    let by_thread = no_queue.call(&cx, |_| Ok::<_, ()>(())).unwrap_err();
+    assert!(matches!(by_thread, CallError::Rejected(reason) if reason == full));
+    let here = no_queue.call_here(&cx, |_| Ok::<_, ()>(())).unwrap_err();
+    assert!(matches!(here, CallError::Rejected(reason) if reason == full));
+
+    for isolation in [Isolation::Threads(2), Isolation::Permits(2)] {
+        let it = Bulkhead::builder("bounded", isolation).queue(1).timeout(SEC * 60).build().unwrap();
+        let forever = || Box::pin(it.call_async(&cx, async |_cx| std::future::pending::<Result<(), ()>>().await));
+        let mut calls: Vec<_> = (0..5).map(|_| forever()).collect();
+        let polls = calls.iter_mut().map(|call| call.as_mut().poll(&mut task));
+        let pending = polls.filter(std::task::Poll::is_pending).count();
+        assert_eq!(pending, 3); // two run, one waits, two were refused
+        assert_eq!((it.state().running, it.state().queued, it.state().refused_full), (2, 1, 2));
+    }
 }
 
 #[test]
@@ -203,7 +357,7 @@ fn dropping_a_future_cancels_and_gives_everything_back() {
     assert_eq!(has_seen.recv().unwrap(), Some(Interrupted::Cancelled(CancelCause::Dropped)));
     it.until_idle();
     let state = it.bulkhead.state();
-    assert_eq!((state.interrupted, state.attempts, state.breaker), (2, 1, Some(BreakerState::Closed)));
+    assert_eq!((state.interrupted, state.refused_ended, state.attempts), (1, 1, 1));
 
     let dropped = Arc::new(AtomicUsize::new(0));
     struct Held(Arc<AtomicUsize>, Bulkhead);
@@ -326,15 +480,101 @@ fn permits_only_have_no_threads_and_say_so() {
 }
 
 #[test]
-fn a_call_nested_in_its_own_compartment_needs_no_second_place() {
+fn a_call_nested_in_its_own_compartment_runs_right_there_or_is_refused() {
     let it = bench(Isolation::Threads(1));
-    let (cx, inner) = (it.cx(), it.bulkhead.clone());
-    let nested = it.bulkhead.call(&cx, move |cx| {
+    let other = bench(Isolation::Threads(1));
+    let me = || it.bulkhead.clone();
+    let five = |_: &Context| Ok::<_, ()>(5);
+
+    // On the same thread: under the permit that it holds, whatever the form.
+    let inner = me();
+    let call_in_call = it.bulkhead.call(&it.cx(), move |cx| {
         let deeper = inner.clone();
-        inner.call(cx, move |cx| deeper.call_here(cx, |_| Ok::<_, ()>(5)).map_err(drop)).map_err(drop)
+        let twice = inner.call(cx, move |cx| deeper.call_here(cx, five).map_err(drop)).map_err(drop)?;
+        Ok::<_, ()>(twice + inner.call(cx, five).map_err(drop)?) // no empty entries in the queue's only place
     });
-    assert_eq!(nested.unwrap(), 5);
+    assert_eq!(call_in_call.unwrap(), 10);
+    assert_eq!(it.bulkhead.call_here(&it.cx(), |cx| me().call(cx, five).map_err(drop)).unwrap(), 5);
+    let awaited =
+        it.bulkhead.call_here(&it.cx(), |cx| futures::executor::block_on(me().call_blocking(cx, five)).map_err(drop));
+    assert_eq!(awaited.unwrap(), 5);
+    let in_future = it.bulkhead.call_async(&it.cx(), async |cx| me().call_here(&cx, five).map_err(drop));
+    assert_eq!(futures::executor::block_on(in_future).unwrap(), 5);
+    let between = it.bulkhead.call_here(&it.cx(), |cx| {
+        other.bulkhead.call_here(cx, |cx| me().call_here(cx, five).map_err(drop)).map_err(drop)
+    });
+    assert_eq!(between.unwrap(), 5);
+
+    // From another thread, or as a future that may move to one: never waits for a permit its ancestor may hold.
+    let inner = me();
+    let around = it.bulkhead.call_here(&it.cx(), |cx| {
+        let refused = other.bulkhead.call(cx, move |cx| inner.call(cx, five).map_err(|e| e.started()));
+        refused.map_err(|e| matches!(e, CallError::Failed(false)))
+    });
+    assert!(matches!(around, Err(CallError::Failed(true))));
+    let refused = it.bulkhead.call_here(&it.cx(), |cx| {
+        futures::executor::block_on(me().call_async(cx, async |_cx| Ok::<_, ()>(5))).map_err(|e| e.started())
+    });
+    assert!(matches!(refused, Err(CallError::Failed(false))));
+
+    // A panic of nested work is a value of the nested call.
+    let nested = it.bulkhead.call_here(&it.cx(), |cx| {
+        let out = me().call(cx, |_| -> Result<(), ()> { panic!("nested") });
+        Ok::<_, ()>(matches!(out, Err(CallError::Panicked(_))))
+    });
+    assert!(nested.unwrap());
     it.until_idle();
+    other.until_idle();
+}
+
+#[test]
+fn a_nested_call_finds_a_free_permit_from_another_thread() {
+    let it = bench(Isolation::Threads(2));
+    let other = bench(Isolation::Threads(1));
+    let inner = it.bulkhead.clone();
+    let around = it.bulkhead.call_here(&it.cx(), |cx| {
+        other.bulkhead.call(cx, move |cx| inner.call(cx, |_| Ok::<_, ()>(5)).map_err(drop)).map_err(drop)
+    });
+    assert_eq!(around.unwrap(), 5);
+    it.until_idle();
+}
+
+#[test]
+fn a_panic_that_an_executor_catches_is_a_failure_all_the_same() {
+    let it = touchy(Isolation::Permits(1));
+    let mut call = Box::pin(it.bulkhead.call_async(&it.cx(), async |_cx| -> Result<(), ()> { panic!("in a poll") }));
+    let mut task = Task::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut task).is_ready()));
+    assert!(polled.is_err());
+    drop(call); // nothing unwinds any more
+    let state = it.bulkhead.state();
+    assert_eq!((state.breaker, state.failed, state.interrupted), (Some(BreakerState::Open), 1, 0));
+}
+
+#[test]
+fn no_retry_is_paid_for_that_is_not_made() {
+    let budget = Budget::percent(100);
+    let time = ManualClock::new();
+    let it = Bulkhead::builder("thrifty", Isolation::Permits(1))
+        .breaker(Trip::consecutive(2), Recovery::after(SEC * 10))
+        .retry(Retry::constant(SEC).jitter(Jitter::None).attempts(2).budget(budget.clone()))
+        .timeout(SEC * 60)
+        .clock(&time.clock())
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock());
+    // The call's own first attempt pays for one; dropped in the pause, the call takes it back.
+    let mut task = Task::from_waker(Waker::noop());
+    {
+        let mut pausing = pin!(it.idempotent().call_async(&cx, async |_cx| Err::<(), _>("no")));
+        assert!(pausing.as_mut().poll(&mut task).is_pending());
+        assert_eq!((time.waiting(), budget.available()), (1, 0));
+    }
+    assert_eq!(budget.available(), 1);
+    // The second failure in a row opens the breaker: no token is spent and nobody sleeps towards a refusal.
+    let out = it.idempotent().call_here(&cx, |_| Err::<(), _>("no"));
+    assert!(matches!(out, Err(CallError::Failed("no"))));
+    assert_eq!((budget.available(), time.waiting(), it.state().attempts), (2, 0, 2));
 }
 
 #[test]
@@ -372,7 +612,7 @@ fn nonsense_fails_in_build_and_names_the_field() {
     assert!(Bulkhead::builder("x", Isolation::Permits(1)).no_timeout().build().is_ok());
 }
 
-/// Twenty thousand calls of all kinds on four threads, with panics, time-outs, cancels and dropped futures.
+/// Twenty thousand calls on four threads, in every form, with panics, cancels and dropped futures.
 #[test]
 fn nothing_leaks_and_the_limit_holds_under_every_kind_of_call() {
     let it = Bulkhead::builder("storm", Isolation::Threads(3)).queue(2).timeout(SEC * 60).build().unwrap();
@@ -384,7 +624,6 @@ fn nothing_leaks_and_the_limit_holds_under_every_kind_of_call() {
             self.0.fetch_sub(1, SeqCst);
         }
     }
-    std::panic::set_hook(Box::new(|_| {}));
     std::thread::scope(|s| {
         for t in 0..4u32 {
             let (it, inside, peak) = (&it, &inside, &peak);
@@ -397,14 +636,14 @@ fn nothing_leaks_and_the_limit_holds_under_every_kind_of_call() {
                         peak.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
                         let _inside = Inside(inside);
                         std::thread::yield_now();
-                        if kind % 17 == 0 {
-                            panic!("storm");
+                        if kind % 97 == 0 {
+                            std::panic::resume_unwind(Box::new("storm")); // a panic that prints nothing
                         }
                         if kind % 3 == 0 { Err(()) } else { Ok(()) }
                     };
                     let token = CancelToken::new();
                     let cx = Context::background().with_token(&token);
-                    let outcome = match kind % 5 {
+                    let outcome = match kind % 6 {
                         0 => it.call(&cx, move |_| work()),
                         1 => catch_unwind(AssertUnwindSafe(|| it.call_here(&cx, |_| work()))).unwrap_or(Ok(())),
                         2 => futures::executor::block_on(it.call_blocking(&cx, move |_| work())),
@@ -412,6 +651,11 @@ fn nothing_leaks_and_the_limit_holds_under_every_kind_of_call() {
                             let mut dropped = pin!(it.call_blocking(&cx, move |_| work()));
                             let _ = dropped.as_mut().poll(&mut Task::from_waker(Waker::noop()));
                             continue;
+                        }
+                        4 => {
+                            let call = it.call_async(&cx, async move |_cx| work());
+                            let run = || futures::executor::block_on(call);
+                            catch_unwind(AssertUnwindSafe(run)).unwrap_or(Ok(()))
                         }
                         _ => std::thread::scope(|s| {
                             s.spawn(|| token.cancel());
@@ -428,7 +672,6 @@ fn nothing_leaks_and_the_limit_holds_under_every_kind_of_call() {
             });
         }
     });
-    let _ = std::panic::take_hook();
     while it.state().running + it.state().queued > 0 {
         std::thread::yield_now();
     }
@@ -436,7 +679,8 @@ fn nothing_leaks_and_the_limit_holds_under_every_kind_of_call() {
     assert_eq!(inside.load(SeqCst), 0);
     let state = it.state();
     let ended = state.succeeded + state.failed + state.interrupted;
-    assert_eq!(state.requests, ended + state.refused_full + state.refused_open + state.refused_ended);
+    let refusals = state.refused_full + state.refused_open + state.refused_ended + state.refused_other;
+    assert_eq!(state.requests, ended + refusals);
     for (what, n) in [("refused", &refused), ("interrupted", &interrupted), ("panicked", &panicked)] {
         assert!(n.load(SeqCst) > 0, "no call was {what}: the race did not happen");
     }

@@ -267,12 +267,93 @@ fn shutdown_on_an_own_worker_does_not_wait_for_itself() {
 
 #[test]
 fn an_idle_shutdown_needs_no_time() {
-    // trailbase#73: drain sleeps its full timeout when idle. The context has ended: only what is at once can pass.
+    // trailbase#73: drain sleeps its full timeout when idle. The clock stands still: only what needs no time passes.
     let pool = pool(4, 4);
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(3600));
+    assert_eq!(pool.shutdown(&cx), Ok(()));
     let token = CancelToken::new();
-    pool.shutdown(&Context::background()).unwrap();
     token.cancel();
     assert_eq!(pool.shutdown(&Context::background().with_token(&token)), Ok(()));
+}
+
+#[test]
+fn a_grant_that_nobody_polls_for_does_not_hold_up_a_shutdown() {
+    let pool = pool(1, 0);
+    let (job, begun, go) = gated();
+    let first = pool.submit(job).unwrap();
+    begun.recv().unwrap();
+    let mut forgotten = Box::pin(pool.submit_async(|| ()));
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(forgotten.as_mut().poll(&mut task).is_pending());
+    drop(go);
+    first.join().unwrap(); // its place is granted to the future that is not polled any more
+    shut(&pool);
+    let std::task::Poll::Ready(Err(refused)) = forgotten.as_mut().poll(&mut task) else { panic!("it was sent away") };
+    assert_eq!(refused.reason, RejectReason::ShuttingDown);
+}
+
+#[test]
+fn async_forms_on_an_own_worker_do_not_wait_for_themselves() {
+    // tokio#5889, awaited: a job of a one-thread pool that awaits a job of the same pool.
+    let pool = pool(1, 1);
+    let inner = pool.clone();
+    let nested = pool.submit(move || {
+        let called = futures::executor::block_on(inner.call_async(|| 5)).unwrap();
+        let full = futures::executor::block_on(inner.submit_async(|| 6)).unwrap_err(); // the called job's empty entry
+        (called, full.reason, full.into_work()())
+    });
+    let full = RejectReason::Full { limit: 1, waiting: 1 };
+    assert_eq!(nested.unwrap().join().unwrap(), (5, full, 6));
+    shut(&pool);
+}
+
+#[test]
+fn a_join_within_a_context_of_another_clock_ends_by_either() {
+    let pool = pool(1, 2);
+    let (job, begun, go) = gated();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
+    let mut shed = pool.job().context(&cx).submit(|| ()).unwrap();
+    let waiter = std::thread::spawn(move || shed.join_within(&Context::background()));
+    while time.waiting() == 0 {
+        std::thread::yield_now();
+    }
+    time.advance(Duration::from_secs(1));
+    assert!(matches!(waiter.join().unwrap(), Some(Err(JobError::Shed(Interrupted::DeadlinePassed)))));
+    let later = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
+    let mut waits = pool.job().context(&later).submit(|| ()).unwrap();
+    assert!(waits.join_within(&Context::background().with_timeout(Duration::from_millis(1))).is_none());
+    drop(go);
+    waits.join().unwrap();
+    shut(&pool);
+}
+
+#[test]
+fn dropping_a_result_nobody_wants_is_part_of_the_job() {
+    struct Slow(Receiver<()>, Sender<()>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.1.send(()).unwrap();
+            let _ = self.0.recv();
+        }
+    }
+    let pool = pool(1, 0);
+    let ((go, gate), (dropping, is_dropping)) = (channel::<()>(), channel());
+    let (started, has_started) = channel::<()>();
+    let result = Slow(gate, dropping);
+    let handle = pool.submit(move || {
+        has_started.recv().unwrap();
+        result
+    });
+    drop(handle.unwrap());
+    started.send(()).unwrap();
+    is_dropping.recv().unwrap();
+    assert!(pool.try_submit(|| ()).is_err(), "its place is taken until the drop has ended");
+    drop(go);
+    shut(&pool);
 }
 
 #[test]
@@ -421,7 +502,7 @@ fn nonsense_fails_in_build_and_names_the_field() {
     assert_eq!(field(Pool::builder("x").threads(0).build().unwrap_err()), "threads");
     assert_eq!(field(Pool::builder("x").threads(usize::MAX).build().unwrap_err()), "threads");
     assert_eq!(field(Pool::builder("x").threads(1).queue(usize::MAX).build().unwrap_err()), "queue");
-    assert_eq!(field(Pool::builder("x").threads(1).stack_size(1).build().unwrap_err()), "stack_size");
+    assert_eq!(field(Pool::builder("x").threads(1).stack_size(1 << 14).build().unwrap_err()), "stack_size");
     for name in [String::new(), "a\0b".into(), "n".repeat(65)] {
         assert!(matches!(Pool::builder(name).threads(1).build(), Err(BuildError::Name { .. })));
     }

@@ -1,21 +1,55 @@
 //! One attempt on the compartment's threads, as its caller and its worker share it: who decides whether it was entered,
 //! and who tells the breaker how it ended.
 //!
-//! **States.** waiting → entered → recorded, or waiting → abandoned. **Invariants.** 1. The worker enters or the caller
+//! **States.** waiting → entered → told, or waiting → abandoned. **Invariants.** 1. The worker enters or the caller
 //! abandons, one of them: what the caller was told never ran will never run, and what it was told may have run was
-//! entered. 2. The breaker hears of an attempt once: from whoever takes the admission. **Locking.** One lock; the
-//! breaker is told after it is let go.
+//! entered. 2. The breaker hears of an attempt once, from whoever takes the leave; of one that was never entered it hears
+//! nothing but that its place is free. **Locking.** One lock; the breaker is told after it is let go.
 
+use super::flow::Ended;
 use crate::breaker::Admitted;
 use crate::context::Context;
 use crate::error::Interrupted;
-use crate::sync::{Arc, Mutex, broken, thread};
+use crate::sync::{Arc, Mutex, broken};
+
+/// The breaker's leave for one attempt, if there is a breaker. Dropped before it was used it says nothing, not even
+/// while a panic that has nothing to do with it unwinds.
+#[derive(Debug)]
+pub(super) struct Leave(Option<Admitted>);
+
+impl Leave {
+    pub(super) fn new(admission: Option<Admitted>) -> Self {
+        Self(admission)
+    }
+
+    /// Tells how an attempt that was entered ended. A deadline that passes while the dependency works is its failure, and
+    /// so is a panic; the caller's own change of mind says nothing about it, nor does an error after that.
+    pub(super) fn tell<T, E>(mut self, ended: &Ended<T, E>, cx: &Context) {
+        let Some(admission) = self.0.take() else { return };
+        match ended {
+            Ended::Returned(Ok(_)) => admission.success(),
+            Ended::Returned(Err(_)) if cx.token().is_cancelled() => admission.ignore(),
+            Ended::Interrupted(Interrupted::Cancelled(_)) | Ended::Refused(_) => admission.ignore(),
+            Ended::Returned(Err(_)) | Ended::Panicked(_) | Ended::Interrupted(Interrupted::DeadlinePassed) => {
+                admission.failure();
+            }
+        }
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        if let Some(admission) = self.0.take() {
+            admission.ignore();
+        }
+    }
+}
 
 pub(super) struct Attempt(Mutex<State>);
 
 struct State {
     phase: Phase,
-    admission: Option<Admitted>,
+    leave: Option<Leave>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,79 +59,43 @@ enum Phase {
     Abandoned,
 }
 
-/// What the caller that stopped waiting is told.
-pub(super) enum Left {
-    /// It was not entered and never will be.
-    NeverRuns,
-    /// It was: its outcome is unknown.
-    Runs,
-}
-
 impl Attempt {
-    pub(super) fn new(admission: Option<Admitted>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { phase: Phase::Waiting, admission })))
+    pub(super) fn new(leave: Leave) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { phase: Phase::Waiting, leave: Some(leave) })))
     }
 
-    /// The worker is about to run the work. `None`: nobody wants it any more.
-    pub(super) fn enter(attempt: &Arc<Self>) -> Option<Entered> {
-        let mut state = attempt.0.lock();
+    /// The worker is about to run the work. False: nobody wants it any more.
+    pub(super) fn enter(&self) -> bool {
+        let mut state = self.0.lock();
         if state.phase == Phase::Abandoned && !broken("attempt: the worker enters what was abandoned") {
-            return None;
+            return false;
         }
         state.phase = Phase::Entered;
-        drop(state);
-        Some(Entered(attempt.clone()))
+        true
     }
 
-    /// The caller stops waiting. A deadline that passes while the dependency works is the dependency's failure; the
-    /// caller's own change of mind says nothing about it.
-    pub(super) fn abandon(&self, why: Interrupted) -> Left {
+    /// The work has ended.
+    pub(super) fn tell<T, E>(&self, ended: &Ended<T, E>, cx: &Context) {
+        let leave = self.0.lock().leave.take();
+        if let Some(leave) = leave {
+            leave.tell(ended, cx);
+        }
+    }
+
+    /// The caller stops waiting: what it is told.
+    pub(super) fn abandon<T, E>(&self, why: Interrupted, cx: &Context) -> Ended<T, E> {
         let mut state = self.0.lock();
-        let admission = state.admission.take();
-        let entered = state.phase == Phase::Entered;
-        if !entered {
+        let leave = state.leave.take();
+        let ended = if state.phase == Phase::Entered {
+            Ended::Interrupted(why)
+        } else {
             state.phase = Phase::Abandoned;
-        }
+            Ended::Refused(why.into())
+        };
         drop(state);
-        match admission {
-            Some(admission) if entered && why == Interrupted::DeadlinePassed => admission.failure(),
-            Some(admission) => admission.ignore(),
-            None => {}
+        if let Some(leave) = leave {
+            leave.tell(&ended, cx);
         }
-        if entered { Left::Runs } else { Left::NeverRuns }
-    }
-
-    fn admission(&self) -> Option<Admitted> {
-        self.0.lock().admission.take()
-    }
-}
-
-/// The work is being run. Dropped by a panic it is the dependency's failure.
-pub(super) struct Entered(Arc<Attempt>);
-
-impl Entered {
-    pub(super) fn record<T, E>(self, result: &Result<T, E>, cx: &Context) {
-        if let Some(admission) = self.0.admission() {
-            record(admission, result, cx);
-        }
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            if let Some(admission) = self.0.admission() {
-                admission.failure();
-            }
-        }
-    }
-}
-
-/// Tells the breaker of a result. An error of work that its caller has cancelled is not the dependency's.
-pub(super) fn record<T, E>(admission: Admitted, result: &Result<T, E>, cx: &Context) {
-    match result {
-        Ok(_) => admission.success(),
-        Err(_) if cx.token().is_cancelled() => admission.ignore(),
-        Err(_) => admission.failure(),
+        ended
     }
 }

@@ -4,12 +4,13 @@ use super::state::Figures;
 use super::{Bulkhead, Inner, Isolation};
 use crate::breaker::{Breaker, Recovery, Trip};
 use crate::clock::Clock;
+use crate::context::Inside;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
 use crate::permit::Limit;
 use crate::pool::Pool;
 use crate::retry::Retry;
-use crate::sync::Arc;
+use crate::sync::{Arc, Shared, unique};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -148,11 +149,15 @@ impl BulkheadBuilder {
             }
             Isolation::Permits(permits) => (None, permits),
         };
-        let limit = Limit::builder(at_once).queue(self.queue).build()?;
+        let limit = Limit::builder(at_once).build()?;
+        let places = Limit::builder(at_once.saturating_add(self.queue).min(u32::MAX as usize)).build()?;
         Ok(Bulkhead(Arc::new(Inner {
             name: self.name,
+            inside: Shared::new(Inside { compartment: unique(), outer: None }),
             pool,
+            places,
             limit,
+            at_once,
             queue: self.queue,
             breaker,
             retry: self.retry,

@@ -1,56 +1,79 @@
 //! The drivers of the flow: one that blocks and one that awaits. The same loop twice, because only one may `.await`;
 //! what can be decided without waiting is in `flow.rs`, and what runs an attempt is in `run.rs`.
 //!
-//! **Invariants.** 1. Every call that begins is counted once at its end, also when it ends by a panic that passes
-//! through or by a dropped future. 2. A refusal makes no context: until an attempt is about to wait or run, nothing is
-//! allocated. **Locking.** None.
+//! **Invariants.** 1. Every call that begins is counted once at its end, also when its future is dropped. 2. A refusal
+//! makes no context: until an attempt is about to wait or run, nothing is allocated. 3. A token paid for a retry that is
+//! then not entered goes back to the budget. **Locking.** None.
 
 use super::Inner;
+use super::attempt::Leave;
 use super::flow::{Ended, Flow, Step};
-use super::state::{Figures, add};
-use crate::breaker::Admitted;
+use super::state::add;
+use crate::breaker::{Breaker, BreakerState};
 use crate::context::Context;
 use crate::error::{CallError, RejectReason};
 use crate::event::Event;
-use crate::retry::Retry;
-use crate::sync::thread;
+use crate::retry::{Budget, Retry};
 use std::future::Future;
 use std::time::Duration;
 
-/// An attempt about to run: its number, and the breaker's leave if there is a breaker.
-pub(super) struct Leave {
-    pub(super) attempt: u32,
-    pub(super) admission: Option<Admitted>,
-}
-
-/// The call's context, bounded by the compartment's time-out when it is first needed.
-pub(super) struct Bounds {
+/// The call's context: bounded by the compartment's time-out and marked as inside it, when it is first needed.
+pub(super) struct Bounds<'a> {
+    inner: &'a Inner,
     outer: Context,
-    timeout: Option<Duration>,
     bound: Option<Context>,
 }
 
-impl Bounds {
-    fn new(outer: &Context, timeout: Option<Duration>) -> Self {
-        Self { outer: outer.clone(), timeout, bound: None }
+impl<'a> Bounds<'a> {
+    fn new(inner: &'a Inner, outer: &Context) -> Self {
+        Self { inner, outer: outer.clone(), bound: None }
+    }
+
+    pub(super) fn outer(&self) -> &Context {
+        &self.outer
     }
 
     pub(super) fn cx(&mut self) -> &Context {
-        let Self { outer, timeout, bound } = self;
-        bound.get_or_insert_with(|| timeout.map_or_else(|| outer.clone(), |timeout| outer.with_timeout(timeout)))
+        let Self { inner, outer, bound } = self;
+        bound.get_or_insert_with(|| outer.within(&inner.inside, inner.timeout))
     }
 }
 
-/// Counts a call at its end (invariant 1).
+/// A call under way: counted at its end (invariant 1), and what it paid for a retry that was never made paid back.
 struct Call<'a> {
     inner: &'a Inner,
+    /// An attempt has been entered and has ended.
+    entered: bool,
+    /// An attempt is under way: who runs it counts it, if it is dropped there.
+    running: bool,
     ended: bool,
+    paid: Option<&'a Budget>,
 }
 
 impl<'a> Call<'a> {
     fn begin(inner: &'a Inner) -> Self {
         add(&inner.figures.requests);
-        Self { inner, ended: false }
+        Self { inner, entered: false, running: false, ended: false, paid: None }
+    }
+
+    /// Pays for a retry. Not while the breaker is open: it would be refused.
+    fn spend(&mut self) -> bool {
+        let open = self.inner.breaker.as_ref().is_some_and(|breaker| breaker.state() == BreakerState::Open);
+        let account = self.inner.retry.as_ref().and_then(Retry::account);
+        if open || account.is_some_and(|account| !account.try_withdraw()) {
+            return false;
+        }
+        self.paid = account;
+        true
+    }
+
+    /// An attempt has ended: used is what was paid for it, if it was entered.
+    fn ran<T, E>(&mut self, ended: &Ended<T, E>) {
+        self.running = false;
+        if !matches!(ended, Ended::Refused(_)) {
+            self.entered = true;
+            self.paid = None;
+        }
     }
 
     fn end<T, E>(mut self, result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
@@ -65,9 +88,11 @@ impl<'a> Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let figures: &Figures = &self.inner.figures;
-        if !self.ended {
-            add(if thread::panicking() { &figures.failed } else { &figures.interrupted });
+        if let Some(account) = self.paid {
+            account.refund();
+        }
+        if !self.ended && !self.running {
+            self.inner.figures.left(self.entered); // its future was dropped
         }
     }
 }
@@ -79,26 +104,27 @@ impl Inner {
         cx: &Context,
         retry: Option<&Retry>,
         work: W,
-        acquire: impl Fn(&mut Bounds) -> Result<P, RejectReason>,
-        run: impl Fn(Leave, P, &Context, W) -> (Option<W>, Ended<T, E>),
+        acquire: impl Fn(&mut Bounds<'_>) -> Result<P, RejectReason>,
+        run: impl Fn(u32, Leave, P, &Context, W) -> (Option<W>, Ended<T, E>),
     ) -> Result<T, CallError<E>> {
-        let call = Call::begin(self);
+        let mut call = Call::begin(self);
         if let Err(why) = cx.check() {
             return call.end(Err(CallError::Rejected(why.into())));
         }
-        let mut bounds = Bounds::new(cx, self.timeout);
+        let mut bounds = Bounds::new(self, cx);
         let (mut flow, mut pauses, mut work) = (Flow::new(), pauses(retry), Some(work));
         loop {
             match flow.next() {
                 Step::Admit => flow.admitted(self.admit()),
                 Step::Acquire => flow.acquired(acquire(&mut bounds)),
                 Step::Run { attempt } => {
-                    let (admission, place, w) = flow.take(&mut work);
-                    let (back, ended) = run(Leave { attempt, admission }, place, bounds.cx(), w);
+                    let (leave, place, w) = flow.take(&mut work);
+                    let (back, ended) = run(attempt, leave, place, bounds.cx(), w);
+                    call.ran(&ended);
                     work = back;
                     flow.finished(ended, || pauses.next().filter(|_| work.is_some()), bounds.cx().remaining());
                 }
-                Step::Spend => flow.spent(spend(retry)),
+                Step::Spend => flow.spent(call.spend()),
                 Step::Sleep { failed, pause } => {
                     self.retrying(failed, pause);
                     flow.slept(bounds.cx().sleep(pause));
@@ -114,30 +140,32 @@ impl Inner {
         cx: Context,
         retry: Option<Retry>,
         work: W,
-        acquire: impl Fn(&mut Bounds) -> Got,
-        run: impl Fn(Leave, P, Context, W) -> Ran,
+        acquire: impl Fn(&mut Bounds<'_>) -> Got,
+        run: impl Fn(u32, Leave, P, Context, W) -> Ran,
     ) -> Result<T, CallError<E>>
     where
         Got: Future<Output = Result<P, RejectReason>>,
         Ran: Future<Output = (Option<W>, Ended<T, E>)>,
     {
-        let call = Call::begin(self);
+        let mut call = Call::begin(self);
         if let Err(why) = cx.check() {
             return call.end(Err(CallError::Rejected(why.into())));
         }
-        let mut bounds = Bounds::new(&cx, self.timeout);
+        let mut bounds = Bounds::new(self, &cx);
         let (mut flow, mut pauses, mut work) = (Flow::new(), pauses(retry.as_ref()), Some(work));
         loop {
             match flow.next() {
                 Step::Admit => flow.admitted(self.admit()),
                 Step::Acquire => flow.acquired(acquire(&mut bounds).await),
                 Step::Run { attempt } => {
-                    let (admission, place, w) = flow.take(&mut work);
-                    let (back, ended) = run(Leave { attempt, admission }, place, bounds.cx().clone(), w).await;
+                    let (leave, place, w) = flow.take(&mut work);
+                    call.running = true;
+                    let (back, ended) = run(attempt, leave, place, bounds.cx().clone(), w).await;
+                    call.ran(&ended);
                     work = back;
                     flow.finished(ended, || pauses.next().filter(|_| work.is_some()), bounds.cx().remaining());
                 }
-                Step::Spend => flow.spent(spend(retry.as_ref())),
+                Step::Spend => flow.spent(call.spend()),
                 Step::Sleep { failed, pause } => {
                     self.retrying(failed, pause);
                     flow.slept(bounds.cx().sleep_async(pause).await);
@@ -147,8 +175,8 @@ impl Inner {
         }
     }
 
-    fn admit(&self) -> Result<Option<Admitted>, RejectReason> {
-        self.breaker.as_ref().map(|breaker| breaker.admit()).transpose()
+    fn admit(&self) -> Result<Leave, RejectReason> {
+        Ok(Leave::new(self.breaker.as_ref().map(Breaker::admit).transpose()?))
     }
 
     fn retrying(&self, attempt: u32, pause: Duration) {
@@ -159,9 +187,4 @@ impl Inner {
 /// The pauses of one call: none for work that runs once.
 fn pauses(retry: Option<&Retry>) -> impl Iterator<Item = Duration> + use<> {
     retry.map(Retry::schedule).into_iter().flatten()
-}
-
-/// Pays for a retry.
-fn spend(retry: Option<&Retry>) -> bool {
-    retry.and_then(Retry::account).is_none_or(|account| account.try_withdraw())
 }

@@ -1,6 +1,7 @@
 //! Models of what a caller and its worker share.
 
-use super::attempt::{Attempt, Left};
+use super::attempt::{Attempt, Leave};
+use super::flow::Ended;
 use super::{Bulkhead, Isolation};
 use crate::breaker::BreakerState;
 use crate::context::Context;
@@ -13,25 +14,25 @@ use std::time::Duration;
 
 fn enter_against_abandon() {
     let breaker = Breaker::builder("b").trip(Trip::consecutive(1)).clock(&ManualClock::new().clock()).build().unwrap();
-    let attempt = Attempt::new(Some(breaker.admit().unwrap()));
+    let attempt = Attempt::new(Leave::new(Some(breaker.admit().unwrap())));
     let entered = Arc::new(AtomicUsize::new(0));
     let worker = {
         let (attempt, entered) = (attempt.clone(), entered.clone());
         spawn(move || {
-            if let Some(running) = Attempt::enter(&attempt) {
+            if attempt.enter() {
                 entered.fetch_add(1, Ordering::Relaxed);
-                running.record(&Ok::<(), ()>(()), &Context::background());
+                attempt.tell(&Ended::Returned(Ok::<(), ()>(())), &Context::background());
             }
         })
     };
-    let left = attempt.abandon(Interrupted::DeadlinePassed);
+    let left: Ended<(), ()> = attempt.abandon(Interrupted::DeadlinePassed, &Context::background());
     worker.join().unwrap();
     match left {
-        Left::NeverRuns => {
+        Ended::Refused(_) => {
             assert_eq!(entered.load(Ordering::Relaxed), 0, "the caller was told that it never runs");
             assert_eq!(breaker.state(), BreakerState::Closed);
         }
-        Left::Runs => assert_eq!(entered.load(Ordering::Relaxed), 1),
+        _ => assert_eq!(entered.load(Ordering::Relaxed), 1),
     }
 }
 
@@ -41,29 +42,38 @@ fn loom_what_the_caller_was_told_never_ran_never_runs() {
     twin("attempt: the worker enters what was abandoned", enter_against_abandon);
 }
 
+fn a_call_that_times_out_says_whether_it_started_and_gives_everything_back() {
+    let time = ManualClock::new();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let bulkhead = Bulkhead::builder("b", Isolation::Threads(1))
+        .breaker(Trip::consecutive(9), Recovery::after(Duration::from_secs(1)))
+        .clock(&time.clock())
+        .timeout(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock());
+    let clock = spawn(move || time.advance(Duration::from_secs(1)));
+    let seen = runs.clone();
+    let called = bulkhead.call(&cx, move |_| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, ()>(())
+    });
+    clock.join().unwrap();
+    let pool = bulkhead.0.pool.clone().unwrap();
+    pool.shutdown(&Context::background()).unwrap();
+    let started = called.as_ref().map_or_else(CallError::started, |()| true);
+    assert_eq!(runs.load(Ordering::Relaxed), usize::from(started));
+    assert_eq!((bulkhead.state().running, pool.stats().in_flight), (0, 0));
+}
+
 #[test]
 fn loom_a_call_that_times_out_says_whether_it_started_and_gives_everything_back() {
-    model("a call against its deadline: started() is exact, place and permit come back", || {
-        let time = ManualClock::new();
-        let runs = Arc::new(AtomicUsize::new(0));
-        let bulkhead = Bulkhead::builder("b", Isolation::Threads(1))
-            .breaker(Trip::consecutive(9), Recovery::after(Duration::from_secs(1)))
-            .clock(&time.clock())
-            .timeout(Duration::from_secs(1))
-            .build()
-            .unwrap();
-        let cx = Context::background().with_clock(&time.clock());
-        let clock = spawn(move || time.advance(Duration::from_secs(1)));
-        let seen = runs.clone();
-        let called = bulkhead.call(&cx, move |_| {
-            seen.fetch_add(1, Ordering::Relaxed);
-            Ok::<_, ()>(())
-        });
-        clock.join().unwrap();
-        let pool = bulkhead.0.pool.clone().unwrap();
-        pool.shutdown(&Context::background()).unwrap();
-        let started = called.as_ref().map_or_else(CallError::started, |()| true);
-        assert_eq!(runs.load(Ordering::Relaxed), usize::from(started));
-        assert_eq!((bulkhead.state().running, pool.stats().in_flight), (0, 0));
-    });
+    model(
+        "a call against its deadline: started() is exact, place and permit come back",
+        a_call_that_times_out_says_whether_it_started_and_gives_everything_back,
+    );
+    twin(
+        "attempt: the worker enters what was abandoned",
+        a_call_that_times_out_says_whether_it_started_and_gives_everything_back,
+    );
 }

@@ -26,13 +26,13 @@ pub use idempotent::Idempotent;
 pub use state::BulkheadState;
 
 use crate::breaker::Breaker;
-use crate::context::Context;
-use crate::error::{CallError, RejectReason};
+use crate::context::{Context, Inside};
+use crate::error::CallError;
 use crate::event::Observed;
 use crate::permit::Limit;
-use crate::pool::{Pool, Slot};
+use crate::pool::Pool;
 use crate::retry::Retry;
-use crate::sync::Arc;
+use crate::sync::{Arc, Shared};
 use state::Figures;
 use std::borrow::Cow;
 use std::fmt;
@@ -92,8 +92,14 @@ pub struct Bulkhead(Arc<Inner>);
 
 struct Inner {
     name: Cow<'static, str>,
+    /// The mark of contexts and threads that run this compartment's work.
+    inside: Shared<Inside>,
     pool: Option<Pool>,
+    /// As many as may run and wait, where there is no pool to count them.
+    places: Limit,
+    /// As many as may run.
     limit: Limit,
+    at_once: usize,
     queue: usize,
     breaker: Option<Breaker>,
     retry: Option<Retry>,
@@ -123,11 +129,6 @@ where
 }
 
 impl Inner {
-    /// A place among the compartment's threads and its queue, now or not at all.
-    fn place(&self) -> Result<Slot, RejectReason> {
-        self.pool.as_ref().map_or(Err(RejectReason::NoThreads), Pool::try_reserve)
-    }
-
     fn call<F, T, E>(
         this: &Arc<Self>,
         cx: &Context,
@@ -140,8 +141,12 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let run = |leave, place, cx: &Context, f| Self::run_blocking(this, leave, place, cx, move |cx| once(f, cx));
-        this.drive(cx, retry, f, |_| this.place(), run)
+        if this.pool.is_some() && this.is_nested(cx) {
+            return this.on_this_thread(cx, retry, f, once);
+        }
+        let run =
+            |n, leave, running, cx: &Context, f| Self::run_blocking(this, n, leave, running, cx, move |cx| once(f, cx));
+        this.drive(cx, retry, f, |_| this.on_threads(), run)
     }
 
     async fn call_blocking<F, T, E>(
@@ -156,8 +161,23 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let run = |leave, place, cx: Context, f| Self::run_awaited(&this, leave, place, &cx, move |cx| once(f, cx));
-        this.drive_async(cx, retry, f, |_| ready(this.place()), run).await
+        if this.pool.is_some() && this.is_nested(&cx) {
+            return this.on_this_thread(&cx, retry.as_ref(), f, once);
+        }
+        let run =
+            |n, leave, running, cx: Context, f| Self::run_awaited(&this, n, leave, running, cx, move |cx| once(f, cx));
+        this.drive_async(cx, retry, f, |_| ready(this.on_threads()), run).await
+    }
+
+    fn on_this_thread<F, T, E>(
+        &self,
+        cx: &Context,
+        retry: Option<&Retry>,
+        f: F,
+        once: Once<F, T, E>,
+    ) -> Result<T, CallError<E>> {
+        let run = |n, leave, running, cx: &Context, f| self.run_here(n, leave, running, cx, |cx| once(f, cx));
+        self.drive(cx, retry, f, |bounds| self.here(bounds), run)
     }
 
     fn call_here<F, T, E>(
@@ -167,16 +187,7 @@ impl Inner {
         f: F,
         once: Once<F, T, E>,
     ) -> Result<T, CallError<E>> {
-        let run = |leave, running, cx: &Context, f| {
-            let mut back = None;
-            let ended = self.run_here(leave, running, cx, |cx| {
-                let (f, result) = once(f, cx);
-                back = f;
-                result
-            });
-            (back, ended)
-        };
-        self.drive(cx, retry, f, |bounds| self.acquire_here(bounds), run)
+        let_through(self.on_this_thread(cx, retry, f, once))
     }
 
     async fn call_async<F, Fut, T, E>(
@@ -189,17 +200,16 @@ impl Inner {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let run = async |leave, running, cx: Context, f| {
-            let mut back = None;
-            let ended = this.run_future(leave, running, cx, |cx| {
-                let (f, future) = once(f, cx);
-                back = f;
-                future
-            });
-            let ended = ended.await;
-            (back, ended)
-        };
-        this.drive_async(cx, retry, f, |bounds| this.acquire_async(bounds), run).await
+        let run = |n, leave, running, cx: Context, f| this.run_future(n, leave, running, cx, move |cx| once(f, cx));
+        let_through(this.drive_async(cx, retry, f, |bounds| this.awaited(bounds), run).await)
+    }
+}
+
+/// The caller's own code panicked on the caller's own thread or task: counted and told, the panic goes on.
+fn let_through<T, E>(result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
+    match result {
+        Err(CallError::Panicked(payload)) => payload.resume(),
+        other => other,
     }
 }
 
@@ -218,11 +228,12 @@ impl Bulkhead {
     /// # Blocking
     ///
     /// Blocks this thread until `f` has returned or the deadline passes or the token of `cx` is cancelled. It does not
-    /// wait for a place.
+    /// wait for a place. Called from inside the compartment's own work it never waits for a thread either, since all of
+    /// them may be waiting for it: `f` then runs on this thread, which comes back when `f` returns, or is refused.
     ///
     /// # Errors
     ///
-    /// [`Rejected`](CallError::Rejected): `f` was not entered and never will be; [`NoThreads`](RejectReason::NoThreads) in
+    /// [`Rejected`](CallError::Rejected): `f` was not entered and never will be; [`NoThreads`](crate::RejectReason::NoThreads) in
     /// a compartment of permits. [`Interrupted`](CallError::Interrupted): it was still running.
     /// [`Panicked`](CallError::Panicked). [`Failed`](CallError::Failed) with its own error.
     pub fn call<T, E, F>(&self, cx: &Context, f: F) -> Result<T, CallError<E>>
@@ -344,12 +355,12 @@ impl Bulkhead {
     pub fn state(&self) -> BulkheadState {
         let inner = &self.0;
         let running = inner.limit.in_flight();
-        let on_threads = inner.pool.as_ref().map_or(0, |pool| pool.stats().in_flight);
+        let in_flight = inner.pool.as_ref().map_or_else(|| inner.places.in_flight(), |pool| pool.stats().in_flight);
         self.0.figures.snapshot(BulkheadState {
-            limit: inner.limit.permits(),
+            limit: inner.at_once,
             queue: inner.queue,
             running,
-            queued: on_threads.saturating_sub(running) + inner.limit.waiting(),
+            queued: in_flight.saturating_sub(running),
             breaker: inner.breaker.as_ref().map(Breaker::state),
             requests: 0,
             attempts: 0,
@@ -359,6 +370,7 @@ impl Bulkhead {
             refused_full: 0,
             refused_open: 0,
             refused_ended: 0,
+            refused_other: 0,
         })
     }
 

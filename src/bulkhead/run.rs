@@ -1,91 +1,139 @@
 //! The ways to run an attempt: on the compartment's threads (blocking or awaited), on the caller's thread, as a future.
 //!
-//! **Invariants.** 1. One count per compartment: whatever runs holds one permit of its limit while it runs, else the
-//! dependency would see the threads' calls and the others' calls at once. A worker takes its permit when it begins the
-//! job; work nested in work of the same compartment on the same thread uses the permit that its thread holds. 2. Permit
-//! and place are given back when the work has really ended, also when its caller is gone. **Locking.** None of its own.
+//! **Invariants.** 1. One count per compartment. Whoever comes takes a place, of which there are as many as may run and
+//! wait; whatever runs holds a permit, of which there are as many as may run, else the dependency would see the threads'
+//! calls and the others' calls at once. A worker takes its permit when it begins the job. 2. Place and permit are given
+//! back when the work has really ended, also when its caller is gone. 3. *Nesting.* A call from inside the compartment's
+//! own work never waits for a worker or a permit, which may be those of its own ancestors: it runs on the thread it is
+//! made on, under the permit that this thread holds or else one that is free now, or it is refused. 4. Nothing is
+//! entered after the end of its context. **Locking.** None of its own.
 
 use super::Inner;
-use super::attempt::{Attempt, Left, record};
-use super::drive::{Bounds, Leave};
+use super::attempt::{Attempt, Leave};
+use super::drive::Bounds;
 use super::flow::Ended;
 use super::state::add;
 use crate::context::Context;
-use crate::error::{CancelCause, Interrupted, JobError, RejectReason};
+use crate::error::{CancelCause, Interrupted, JobError, PanicPayload, RejectReason};
+use crate::event::Event;
 use crate::permit::Permit;
 use crate::pool::{JobHandle, Slot};
-use crate::sync::{Arc, thread_local};
-use std::cell::Cell;
+use crate::retry::Retry;
+use crate::sync::{Arc, drop_quietly, thread_local};
+use std::any::Any;
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 thread_local! {
-    /// The address of the compartment whose permit this thread holds; 0 for none.
+    /// The compartments, by number, whose permits this thread holds at this moment, the innermost last.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static HOLDS: Cell<usize> = Cell::new(0);
+    static HOLDS: RefCell<Vec<u64>> = RefCell::new(Vec::new());
 }
 
-/// Leave to be one of those that run. `None` inside: the thread held it already.
-pub(super) struct Running {
-    _permit: Option<Permit>,
-}
-
-/// While a thread runs work under a permit of a compartment, work of that compartment nested in it needs no other.
-struct Holding {
-    before: usize,
-}
+/// Says that this thread runs work under a permit of the compartment.
+struct Holding;
 
 impl Holding {
     fn of(inner: &Inner) -> Self {
-        Self { before: HOLDS.with(|holds| holds.replace(inner.address())) }
+        HOLDS.with(|holds| holds.borrow_mut().push(inner.inside.compartment));
+        Self
     }
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        HOLDS.with(|holds| holds.set(self.before));
+        HOLDS.with(|holds| holds.borrow_mut().pop());
     }
 }
 
-/// What a job on the compartment's threads gives: the work, if it may run again, and how it ended.
+/// A place in the compartment, of threads or of permits.
+pub(super) enum Place {
+    OnThreads(Slot),
+    Here(#[expect(dead_code, reason = "held, not read")] Permit),
+    /// Nested in work that has one.
+    Nested,
+}
+
+/// Leave to be one of those that run: a place, and a permit unless a worker is to take it.
+pub(super) struct Running {
+    // Given back in this order: whoever sees a free place finds a free permit.
+    #[expect(dead_code, reason = "held, not read")]
+    permit: Option<Permit>,
+    place: Place,
+}
+
+/// What an attempt gives: the work, if it may run again, and how it ended.
 type Ran<W, T, E> = (Option<W>, Ended<T, E>);
 
 impl Inner {
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
+    /// Whether this thread runs work of this compartment right now (invariant 3).
     fn holds_already(&self) -> bool {
-        HOLDS.with(Cell::get) == self.address()
+        HOLDS.try_with(|holds| holds.borrow().contains(&self.inside.compartment)).unwrap_or(false)
     }
 
-    /// A permit for the caller's own thread, waited for in the compartment's line.
-    pub(super) fn acquire_here(&self, bounds: &mut Bounds) -> Result<Running, RejectReason> {
-        if self.holds_already() {
-            return Ok(Running { _permit: None });
+    /// Whether a call is made from inside work of this compartment, wherever that runs (invariant 3).
+    pub(super) fn is_nested(&self, cx: &Context) -> bool {
+        let here = self.inside.compartment;
+        self.holds_already() || cx.is_within(here) || Context::current_is_within(here)
+    }
+
+    /// One of as many places as may run and wait: the pool's, or the compartment's own where it has no threads.
+    fn place(&self) -> Result<Place, RejectReason> {
+        match &self.pool {
+            Some(pool) => pool.try_reserve().map(Place::OnThreads),
+            None => self.places.try_acquire().map(Place::Here).map_err(|_| self.full()),
         }
-        let permit = match self.limit.try_acquire() {
-            Err(RejectReason::Full { .. }) if self.queue > 0 => self.limit.acquire(bounds.cx())?,
+    }
+
+    fn full(&self) -> RejectReason {
+        RejectReason::Full { limit: self.at_once, waiting: self.queue }
+    }
+
+    /// A permit at once; with a reason that names this compartment.
+    fn permit_at_once(&self) -> Result<Permit, RejectReason> {
+        self.limit.try_acquire().map_err(|_| self.full())
+    }
+
+    /// A place among the compartment's threads and its queue, now or not at all. Its worker takes the permit.
+    pub(super) fn on_threads(&self) -> Result<Running, RejectReason> {
+        match self.pool {
+            Some(_) => Ok(Running { permit: None, place: self.place()? }),
+            None => Err(RejectReason::NoThreads),
+        }
+    }
+
+    /// A place and a permit for the caller's own thread; the permit is waited for in line, but not from inside.
+    pub(super) fn here(&self, bounds: &mut Bounds<'_>) -> Result<Running, RejectReason> {
+        if self.holds_already() {
+            return Ok(Running { permit: None, place: Place::Nested });
+        }
+        let place = self.place()?;
+        let permit = match self.permit_at_once() {
+            Err(RejectReason::Full { .. }) if !self.is_nested(bounds.outer()) => self.limit.acquire(bounds.cx())?,
             decided => decided?,
         };
-        Ok(Running { _permit: Some(permit) })
+        Ok(Running { permit: Some(permit), place })
     }
 
     /// The same, awaited. A future may move between threads, so it never borrows its thread's permit.
-    pub(super) fn acquire_async(
+    pub(super) fn awaited(
         &self,
-        bounds: &mut Bounds,
+        bounds: &mut Bounds<'_>,
     ) -> impl Future<Output = Result<Running, RejectReason>> + Send + use<> {
-        let now = self.limit.try_acquire();
-        let full = matches!(now, Err(RejectReason::Full { .. }));
-        let waits = (full && self.queue > 0).then(|| self.limit.acquire_async(bounds.cx()));
+        let place = self.place();
+        let now = if place.is_ok() { self.permit_at_once() } else { Err(self.full()) };
+        let waits = place.is_ok() && now.is_err() && !self.is_nested(bounds.outer());
+        let turn = waits.then(|| self.limit.acquire_async(bounds.cx()));
         async move {
-            let permit = match waits {
+            let place = place?;
+            let permit = match turn {
                 Some(turn) => turn.await?,
                 None => now?,
             };
-            Ok(Running { _permit: Some(permit) })
+            Ok(Running { permit: Some(permit), place })
         }
     }
 
@@ -93,64 +141,102 @@ impl Inner {
     fn entered(&self, attempt: u32) {
         add(&self.figures.attempts);
         if attempt == 1 {
-            if let Some(account) = self.retry.as_ref().and_then(crate::retry::Retry::account) {
+            if let Some(account) = self.retry.as_ref().and_then(Retry::account) {
                 account.deposit();
             }
         }
     }
 
-    /// On the caller's own thread. A panic passes through, the tokens doing their duty on the way.
-    pub(super) fn run_here<T, E>(
+    /// On the caller's own thread.
+    pub(super) fn run_here<W, T, E>(
         &self,
+        attempt: u32,
         leave: Leave,
         running: Running,
         cx: &Context,
-        f: impl FnOnce(&Context) -> Result<T, E>,
-    ) -> Ended<T, E> {
+        work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>),
+    ) -> Ran<W, T, E> {
         let _running = running;
-        let _holding = Holding::of(self);
-        self.entered(leave.attempt);
-        let result = cx.in_scope(|| f(cx));
-        if let Some(admission) = leave.admission {
-            record(admission, &result, cx);
+        if let Err(why) = cx.check() {
+            return (None, Ended::Refused(why.into())); // invariant 4
         }
-        Ended::Returned(result)
+        let (back, ended) = self.run_caught(attempt, cx, work);
+        leave.tell(&ended, cx);
+        (back, ended)
+    }
+
+    /// Enters the work on this thread; a panic becomes a value.
+    fn run_caught<W, T, E>(
+        &self,
+        attempt: u32,
+        cx: &Context,
+        work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>),
+    ) -> Ran<W, T, E> {
+        let _holding = Holding::of(self);
+        self.entered(attempt);
+        match catch_unwind(AssertUnwindSafe(|| cx.in_scope(|| work(cx)))) {
+            Ok((back, result)) => (back, Ended::Returned(result)),
+            Err(payload) => (None, self.panicked(payload)),
+        }
+    }
+
+    fn panicked<T, E>(&self, payload: Box<dyn Any + Send>) -> Ended<T, E> {
+        let payload = PanicPayload::new(payload);
+        self.observed.tell(Event::Panicked { name: &self.name, job: None, message: payload.message() });
+        Ended::Panicked(payload)
     }
 
     /// As a future of the user's. At the end of the context it is dropped, and with that it has ended.
-    pub(super) async fn run_future<T, E, Fut: Future<Output = Result<T, E>>>(
+    pub(super) async fn run_future<W, T, E, Fut: Future<Output = Result<T, E>>>(
         &self,
+        attempt: u32,
         leave: Leave,
         running: Running,
         cx: Context,
-        f: impl FnOnce(Context) -> Fut,
-    ) -> Ended<T, E> {
+        work: impl FnOnce(Context) -> (Option<W>, Fut),
+    ) -> Ran<W, T, E> {
         let _running = running;
-        self.entered(leave.attempt);
-        let future = cx.in_scope(|| f(cx.clone()));
-        match cx.run(future).await {
-            Ok(result) => {
-                if let Some(admission) = leave.admission {
-                    record(admission, &result, &cx);
-                }
-                Ended::Returned(result)
-            }
-            Err(why) => {
-                match leave.admission {
-                    Some(admission) if why == Interrupted::DeadlinePassed => admission.failure(),
-                    Some(admission) => admission.ignore(),
-                    None => {}
-                }
-                Ended::Interrupted(why)
-            }
+        if let Err(why) = cx.check() {
+            return (None, Ended::Refused(why.into())); // invariant 4
         }
+        self.entered(attempt);
+        let made = {
+            let _holding = Holding::of(self);
+            catch_unwind(AssertUnwindSafe(|| cx.in_scope(|| work(cx.clone()))))
+        };
+        let (back, future) = match made {
+            Ok(made) => made,
+            Err(payload) => {
+                let ended = self.panicked(payload);
+                leave.tell(&ended, &cx);
+                return (None, ended);
+            }
+        };
+        let counted = Counted(self);
+        let ended = {
+            let mut future = pin!(cx.run(future));
+            // A panic is caught at the poll, not at the drop that follows: an executor that catches it drops the future
+            // when nothing unwinds any more.
+            let mut poll = |task: &mut std::task::Context<'_>| {
+                let _holding = Holding::of(self);
+                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(task))) {
+                    Ok(polled) => polled.map(|ran| ran.map_or_else(Ended::Interrupted, Ended::Returned)),
+                    Err(payload) => Poll::Ready(self.panicked(payload)),
+                }
+            };
+            poll_fn(&mut poll).await
+        };
+        std::mem::forget(counted);
+        leave.tell(&ended, &cx);
+        (back, ended)
     }
 
     /// On one of the compartment's threads.
     fn start<W, T, E>(
         this: &Arc<Self>,
+        number: u32,
         leave: Leave,
-        place: Slot,
+        running: Running,
         cx: &Context,
         work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>) + Send + 'static,
     ) -> (Arc<Attempt>, JobHandle<Ran<W, T, E>>)
@@ -159,10 +245,11 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let attempt = Attempt::new(leave.admission);
+        let attempt = Attempt::new(leave);
         let (inner, of_worker) = (this.clone(), attempt.clone());
-        let job = move || inner.on_worker(&of_worker, leave.attempt, work);
-        (attempt, place.submit(job, cx))
+        let job = move || inner.on_worker(&of_worker, number, work);
+        let Place::OnThreads(slot) = running.place else { unreachable!("a job has a place on threads") };
+        (attempt, slot.submit(job, cx))
     }
 
     fn on_worker<W, T, E>(
@@ -172,29 +259,26 @@ impl Inner {
         work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>),
     ) -> Ran<W, T, E> {
         let cx = Context::current();
-        // It has been admitted and waited in the pool's queue: it joins the line whatever the line's bound.
-        let _permit = match self.holds_already() {
-            true => None,
-            false => match self.limit.acquire_among(&cx, usize::MAX) {
-                Ok(permit) => Some(permit),
-                Err(reason) => return (None, Ended::Refused(reason)),
-            },
+        let may_run = self.limit.acquire(&cx).and_then(|permit| Ok(cx.check().map(|()| permit)?)); // invariant 4
+        let _permit = match may_run {
+            Ok(permit) if attempt.enter() => permit,
+            refused => {
+                drop_quietly(work);
+                let reason = refused.err().unwrap_or(RejectReason::Cancelled(CancelCause::Dropped));
+                return (None, Ended::Refused(reason));
+            }
         };
-        let Some(entered) = Attempt::enter(attempt) else {
-            return (None, Ended::Refused(RejectReason::Cancelled(CancelCause::Dropped)));
-        };
-        let _holding = Holding::of(self);
-        self.entered(number);
-        let (back, result) = work(&cx);
-        entered.record(&result, &cx);
-        (back, Ended::Returned(result))
+        let (back, ended) = self.run_caught(number, &cx, work);
+        attempt.tell(&ended, &cx);
+        (back, ended)
     }
 
     /// On one of the compartment's threads, this thread waiting no longer than `cx`.
     pub(super) fn run_blocking<W, T, E>(
         this: &Arc<Self>,
+        number: u32,
         leave: Leave,
-        place: Slot,
+        running: Running,
         cx: &Context,
         work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>) + Send + 'static,
     ) -> Ran<W, T, E>
@@ -203,24 +287,25 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let (attempt, mut handle) = Self::start(this, leave, place, cx, work);
+        let (attempt, mut handle) = Self::start(this, number, leave, running, cx, work);
         match handle.join_within(cx) {
             Some(joined) => ran(joined),
             None => {
                 let why = cx.check().err().unwrap_or(Interrupted::DeadlinePassed);
-                let ended = abandon(&attempt, why);
+                let ended = attempt.abandon(why, cx);
                 handle.cancel_because(CancelCause::Dropped); // nobody waits for it: it stops at its next check
                 (None, ended)
             }
         }
     }
 
-    /// The same, awaited. Dropping the future abandons and cancels.
+    /// The same, awaited. Dropping the future cancels.
     pub(super) fn run_awaited<W, T, E, F>(
         this: &Arc<Self>,
+        number: u32,
         leave: Leave,
-        place: Slot,
-        cx: &Context,
+        running: Running,
+        cx: Context,
         work: F,
     ) -> impl Future<Output = Ran<W, T, E>> + Send + use<W, T, E, F>
     where
@@ -229,18 +314,55 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let (attempt, handle) = Self::start(this, leave, place, cx, work);
-        let (attempt, mut handle, mut end) = (AbandonOnDrop(attempt), handle.cancel_on_drop(), cx.ended());
+        let (attempt, handle) = Self::start(this, number, leave, running, &cx, work);
+        let (mut handle, mut end) = (handle.cancel_on_drop(), cx.ended());
+        let mut left = Left { inner: this.clone(), attempt: Some((attempt, cx)) };
         async move {
             let first = poll_fn(|task| match Pin::new(&mut handle).poll(task) {
                 Poll::Ready(joined) => Poll::Ready(Ok(joined)),
                 Poll::Pending => Pin::new(&mut end).poll(task).map(Err),
             });
             match first.await {
-                Ok(joined) => ran(joined),
-                Err(why) => (None, abandon(&attempt.0, why)),
+                Ok(joined) => {
+                    drop(left.attempt.take()); // it has ended by itself
+                    ran(joined)
+                }
+                Err(why) => (None, left.ended(why)),
             }
         }
+    }
+}
+
+/// An awaited attempt whose future may be dropped: then it is abandoned, and counted as what that makes of it.
+struct Left {
+    inner: Arc<Inner>,
+    attempt: Option<(Arc<Attempt>, Context)>,
+}
+
+impl Left {
+    fn ended<T, E>(&mut self, why: Interrupted) -> Ended<T, E> {
+        match self.attempt.take() {
+            Some((attempt, cx)) => attempt.abandon(why, &cx),
+            None => Ended::Interrupted(why),
+        }
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if self.attempt.is_some() {
+            let ended: Ended<(), ()> = self.ended(Interrupted::Cancelled(CancelCause::Dropped));
+            self.inner.figures.left(matches!(ended, Ended::Interrupted(_)));
+        }
+    }
+}
+
+/// Counts a future of the user's that is dropped before it has ended.
+struct Counted<'a>(&'a Inner);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.figures.left(true);
     }
 }
 
@@ -249,21 +371,5 @@ fn ran<W, T, E>(joined: Result<Ran<W, T, E>, JobError>) -> Ran<W, T, E> {
         Ok(ran) => ran,
         Err(JobError::Shed(why)) => (None, Ended::Refused(why.into())),
         Err(JobError::Panicked(payload)) => (None, Ended::Panicked(payload)),
-    }
-}
-
-fn abandon<T, E>(attempt: &Attempt, why: Interrupted) -> Ended<T, E> {
-    match attempt.abandon(why) {
-        Left::Runs => Ended::Interrupted(why),
-        Left::NeverRuns => Ended::Refused(why.into()),
-    }
-}
-
-/// Abandons an attempt whose future is dropped; after a result that finds nothing to do.
-struct AbandonOnDrop(Arc<Attempt>);
-
-impl Drop for AbandonOnDrop {
-    fn drop(&mut self) {
-        self.0.abandon(Interrupted::Cancelled(CancelCause::Dropped));
     }
 }

@@ -18,7 +18,7 @@ pub struct BulkheadState {
     pub queue: usize,
     /// Running now, on the compartment's threads or elsewhere under its permits.
     pub running: usize,
-    /// Admitted or waiting, and not yet running.
+    /// Holding a place, and not yet running.
     pub queued: usize,
     /// The breaker's state; `None` without one.
     pub breaker: Option<BreakerState>,
@@ -36,8 +36,10 @@ pub struct BulkheadState {
     pub refused_full: u64,
     /// Refused: the circuit was open.
     pub refused_open: u64,
-    /// Refused: the context ended first.
+    /// Refused: the context ended first, or the future was dropped before the work was entered.
     pub refused_ended: u64,
+    /// Refused for another reason: no threads here, shutting down.
+    pub refused_other: u64,
 }
 
 /// Counters nobody decides on: relaxed.
@@ -46,11 +48,12 @@ pub(super) struct Figures {
     pub(super) requests: AtomicU64,
     pub(super) attempts: AtomicU64,
     succeeded: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) interrupted: AtomicU64,
+    failed: AtomicU64,
+    interrupted: AtomicU64,
     refused_full: AtomicU64,
     refused_open: AtomicU64,
     refused_ended: AtomicU64,
+    refused_other: AtomicU64,
 }
 
 pub(super) fn add(counter: &AtomicU64) {
@@ -68,6 +71,7 @@ impl Figures {
             refused_full: AtomicU64::new(0),
             refused_open: AtomicU64::new(0),
             refused_ended: AtomicU64::new(0),
+            refused_other: AtomicU64::new(0),
         }
     }
 
@@ -79,8 +83,14 @@ impl Figures {
             Err(CallError::Interrupted(_)) => &self.interrupted,
             Err(CallError::Rejected(RejectReason::CircuitOpen { .. })) => &self.refused_open,
             Err(CallError::Rejected(RejectReason::DeadlinePassed | RejectReason::Cancelled(_))) => &self.refused_ended,
-            Err(CallError::Rejected(_)) => &self.refused_full,
+            Err(CallError::Rejected(RejectReason::Full { .. })) => &self.refused_full,
+            Err(CallError::Rejected(_)) => &self.refused_other,
         });
+    }
+
+    /// Counts a call whose future was dropped.
+    pub(super) fn left(&self, entered: bool) {
+        add(if entered { &self.interrupted } else { &self.refused_ended });
     }
 
     /// The figures, beside what is read elsewhere.
@@ -95,6 +105,7 @@ impl Figures {
             refused_full: read(&self.refused_full),
             refused_open: read(&self.refused_open),
             refused_ended: read(&self.refused_ended),
+            refused_other: read(&self.refused_other),
             ..now
         }
     }

@@ -145,6 +145,23 @@ impl CancelToken {
         TokenWait { token: self.clone(), place: None }
     }
 
+    /// How many waiters and children are registered.
+    #[cfg(test)]
+    pub(crate) fn registrations(&self) -> usize {
+        self.0.as_ref().map_or(0, |handle| handle.node.registrations())
+    }
+
+    /// How many handles it keeps alive in a row, itself included.
+    #[cfg(test)]
+    pub(crate) fn depth(&self) -> usize {
+        let (mut depth, mut at) = (0, self.0.clone());
+        while let Some(handle) = at {
+            at = handle.parents.lock().iter().flatten().next().map(|(parent, _)| parent.clone());
+            depth += 1;
+        }
+        depth
+    }
+
     pub(crate) fn is_never(&self) -> bool {
         self.0.is_none()
     }

@@ -1,7 +1,7 @@
 //! [`ManualClock`]: time that stands still until somebody moves it. For users' tests and for every loom model.
 
 use super::{Clock, Kind, system_now};
-use crate::sync::{Arc, Mutex, Waiter};
+use crate::sync::{Arc, Mutex, Waiter, broken};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -93,6 +93,9 @@ impl ManualClock {
         };
         let due = std::mem::replace(&mut state.alarms, later);
         drop(state);
+        if broken("clock: an advance wakes nobody") {
+            return;
+        }
         for waiter in due.into_values() {
             waiter.wake();
         }

@@ -61,6 +61,15 @@ impl Clock {
         }
     }
 
+    /// Whether both are the same clock, so that their instants may be compared.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::System, Kind::System) => true,
+            (Kind::Manual(a), Kind::Manual(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// Wakes `waiter` at `at`; dropping the alarm calls it off. `None`: the waiter has been woken already and must look
     /// again, because the instant has passed or because the system refuses the thread that would keep the time.
     pub(crate) fn wake_at(&self, at: Instant, waiter: Waiter) -> Option<Alarm> {

@@ -6,22 +6,26 @@
 //! **Invariants.** 1. A context made from another only tightens its deadline and only adds reasons to be cancelled.
 //! 2. Whoever enters a context puts back what was there. **Locking.** None.
 
+mod sleep;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
+
+pub use sleep::Sleep;
 
 use crate::cancel::{CancelToken, Cancelled, TokenWait};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::Interrupted;
-use crate::sync::{Arc, thread_local};
+use crate::sync::{Arc, Shared, thread_local};
 use crate::wait::{Nothing, Until, Waiting, block_on};
+use sleep::Alarm;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::{Pin, pin};
-use std::task::{self, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// What bounds a piece of work: a [`Deadline`], a [`CancelToken`] and the [`Clock`] by which they are judged.
@@ -51,6 +55,14 @@ struct Inner {
     deadline: Deadline,
     token: CancelToken,
     clock: Clock,
+    inside: Option<Shared<Inside>>,
+}
+
+/// Which compartments the work of a context runs in, by number, the innermost first.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    pub(crate) compartment: u64,
+    pub(crate) outer: Option<Shared<Inside>>,
 }
 
 static NEVER: CancelToken = CancelToken::never();
@@ -76,7 +88,9 @@ impl Context {
     fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = match &self.0 {
             Some(inner) => Inner::clone(inner),
-            None => Inner { deadline: Deadline::NEVER, token: CancelToken::never(), clock: Clock::system() },
+            None => {
+                Inner { deadline: Deadline::NEVER, token: CancelToken::never(), clock: Clock::system(), inside: None }
+            }
         };
         change(&mut inner);
         Self(Some(Arc::new(inner)))
@@ -108,6 +122,37 @@ impl Context {
     #[must_use]
     pub fn with_clock(&self, clock: &Clock) -> Self {
         self.with(|inner| inner.clock = clock.clone())
+    }
+
+    /// The same for work inside a compartment, ending after `timeout` at the latest.
+    pub(crate) fn within(&self, compartment: &Shared<Inside>, timeout: Option<Duration>) -> Self {
+        let now = timeout.map(|timeout| (self.now(), timeout));
+        self.with(|inner| {
+            inner.inside = Some(match inner.inside.take() {
+                None => compartment.clone(),
+                outer => Shared::new(Inside { compartment: compartment.compartment, outer }),
+            });
+            if let Some((now, timeout)) = now {
+                inner.deadline = inner.deadline.child(now, timeout);
+            }
+        })
+    }
+
+    /// Whether the ambient context is one of work inside the compartment.
+    pub(crate) fn current_is_within(compartment: u64) -> bool {
+        CURRENT.try_with(|current| current.borrow().is_within(compartment)).unwrap_or(false)
+    }
+
+    /// Whether this is a context of work inside the compartment.
+    pub(crate) fn is_within(&self, compartment: u64) -> bool {
+        let mut at = self.0.as_ref().and_then(|inner| inner.inside.as_ref());
+        while let Some(inside) = at {
+            if inside.compartment == compartment {
+                return true;
+            }
+            at = inside.outer.as_ref();
+        }
+        false
     }
 
     /// A context below this one that can be cancelled by itself, and the token that does it.
@@ -289,56 +334,6 @@ impl Until for Context {
 
     fn cancel(&self) -> TokenWait {
         self.token().waiting()
-    }
-}
-
-/// A sleep is a wait for nothing that ends at the sooner of two deadlines.
-struct Alarm<'a> {
-    cx: &'a Context,
-    at: Deadline,
-}
-
-impl Alarm<'_> {
-    fn woken(&self, why: Interrupted) -> Result<(), Interrupted> {
-        if why == Interrupted::DeadlinePassed && self.at <= self.cx.deadline() { Ok(()) } else { Err(why) }
-    }
-}
-
-impl Until for Alarm<'_> {
-    type Cancel = TokenWait;
-
-    fn deadline(&self) -> Deadline {
-        self.at.min(self.cx.deadline())
-    }
-
-    fn clock(&self) -> &Clock {
-        self.cx.clock()
-    }
-
-    fn cancel(&self) -> TokenWait {
-        self.cx.token().waiting()
-    }
-}
-
-/// The future of [`Context::sleep_async`].
-///
-/// # Panics
-///
-/// When polled after it was ready.
-#[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
-pub struct Sleep {
-    cx: Context,
-    at: Deadline,
-    waiting: Waiting<Nothing<()>, TokenWait>,
-}
-
-impl Future for Sleep {
-    type Output = Result<(), Interrupted>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let ended = Pin::new(&mut self.waiting).poll(task);
-        ended.map(|ended| ended.or_else(|why| Alarm { cx: &self.cx, at: self.at }.woken(why)))
     }
 }
 

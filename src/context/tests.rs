@@ -1,5 +1,6 @@
 use super::*;
 use crate::{CancelCause, ManualClock};
+use std::task;
 
 #[test]
 fn entering_puts_back_what_was_there() {

@@ -65,37 +65,46 @@ fn loom_in_flight_never_exceeds_the_larger_limit() {
     twin("permit: a shrunk limit is forgotten", resize_against_release);
 }
 
+fn three_callers_of_one_permit_all_get_it() {
+    let limit = Limit::new(1);
+    let inside = loom::sync::Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+    let visit = |limit: Limit, inside: loom::sync::Arc<loom::sync::atomic::AtomicUsize>| {
+        let permit = limit.acquire(&Context::background()).unwrap();
+        assert_eq!(inside.fetch_add(1, loom::sync::atomic::Ordering::Relaxed), 0);
+        inside.fetch_sub(1, loom::sync::atomic::Ordering::Relaxed);
+        drop(permit);
+    };
+    let others: Vec<_> = (0..2)
+        .map(|_| {
+            let (limit, inside) = (limit.clone(), inside.clone());
+            spawn(move || visit(limit, inside))
+        })
+        .collect();
+    visit(limit.clone(), inside);
+    others.into_iter().for_each(|t| t.join().unwrap());
+    assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
+}
+
 #[test]
 fn loom_three_callers_of_one_permit_all_get_it() {
-    model("three callers of one permit all get it, one at a time", || {
-        let limit = Limit::new(1);
-        let inside = loom::sync::Arc::new(loom::sync::atomic::AtomicUsize::new(0));
-        let visit = |limit: Limit, inside: loom::sync::Arc<loom::sync::atomic::AtomicUsize>| {
-            let permit = limit.acquire(&Context::background()).unwrap();
-            assert_eq!(inside.fetch_add(1, loom::sync::atomic::Ordering::Relaxed), 0);
-            inside.fetch_sub(1, loom::sync::atomic::Ordering::Relaxed);
-            drop(permit);
-        };
-        let others: Vec<_> = (0..2)
-            .map(|_| {
-                let (limit, inside) = (limit.clone(), inside.clone());
-                spawn(move || visit(limit, inside))
-            })
-            .collect();
-        visit(limit.clone(), inside);
-        others.into_iter().for_each(|t| t.join().unwrap());
-        assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
-    });
+    model("three callers of one permit all get it, one at a time", three_callers_of_one_permit_all_get_it);
+    twin("permit: what is handed over is also counted as back", three_callers_of_one_permit_all_get_it);
+}
+
+fn closing_tells_exactly_one_that_the_last_permit_is_back() {
+    let limit = Limit::new(2);
+    let (a, b) = (limit.try_acquire().unwrap(), limit.try_acquire().unwrap());
+    let (a, b) = (spawn(move || a.release()), spawn(move || b.release()));
+    let by_close = limit.close();
+    let told = [by_close, a.join().unwrap(), b.join().unwrap(), limit.close()];
+    assert_eq!(told.iter().filter(|t| **t).count(), 1);
 }
 
 #[test]
 fn loom_closing_tells_exactly_one_that_the_last_permit_is_back() {
-    model("closing tells exactly one that the last permit is back", || {
-        let limit = Limit::new(2);
-        let (a, b) = (limit.try_acquire().unwrap(), limit.try_acquire().unwrap());
-        let (a, b) = (spawn(move || a.release()), spawn(move || b.release()));
-        let by_close = limit.close();
-        let told = [by_close, a.join().unwrap(), b.join().unwrap(), limit.close()];
-        assert_eq!(told.iter().filter(|t| **t).count(), 1);
-    });
+    model(
+        "closing tells exactly one that the last permit is back",
+        closing_tells_exactly_one_that_the_last_permit_is_back,
+    );
+    twin("permit: the last one back is not told", closing_tells_exactly_one_that_the_last_permit_is_back);
 }

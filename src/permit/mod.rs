@@ -3,9 +3,9 @@
 //! **States** of one acquisition: fresh → waiting → granted → taken, or given up from any of the first three.
 //! **Invariants.** 1. `in_use` counts permits taken plus permits granted and not yet taken; it never exceeds the largest
 //! limit since it was last within the limit. 2. Somebody waits only while `in_use >= limit`, so nobody can overtake.
-//! 3. A waiter that was granted a permit and gives up passes it on. 4. Once closed, nobody is granted anything, and
-//! exactly one caller, `close` or a release, is told that the last permit is back. **Locking.** One lock; wakers are
-//! cloned before it is taken, and run and dropped after it is let go.
+//! 3. A waiter that was granted a permit and gives up passes it on. 4. Once closed, nobody is granted anything, what was
+//! granted and not taken is taken back, and exactly one caller, `close` or a release, is told that the last permit is
+//! back. **Locking.** One lock; wakers are cloned before it is taken, and run and dropped after it is let go.
 
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
@@ -225,11 +225,17 @@ impl Limit {
     /// Grants nothing more and sends those who wait away. True for the one caller that finds all permits back.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.0.state.lock();
+        // What was granted and not taken is taken back: nobody may ever come for it.
+        if !broken("permit: a grant nobody took is not taken back") {
+            state.in_use -= std::mem::take(&mut state.granted).len();
+        }
         let last_out = !state.closed && state.in_use == 0;
         state.closed = true;
         let sent_away = state.waiting.empty();
         drop(state);
-        sent_away.for_each(Waiter::wake);
+        if !broken("permit: who is sent away is not woken") {
+            sent_away.for_each(Waiter::wake);
+        }
         last_out
     }
 
@@ -256,11 +262,14 @@ impl State {
         if !shrinking {
             if let Some((place, waiter)) = self.waiting.serve() {
                 self.granted.insert(place);
+                if broken("permit: what is handed over is also counted as back") {
+                    self.in_use -= 1;
+                }
                 return (Some(waiter), false);
             }
         }
         self.in_use -= 1;
-        (None, self.closed && self.in_use == 0)
+        (None, self.closed && self.in_use == 0 && !broken("permit: the last one back is not told"))
     }
 }
 

@@ -59,24 +59,17 @@ impl Wait for PermitWait {
     }
 
     fn give_up(&mut self) {
-        self.leave();
-    }
-}
-
-impl PermitWait {
-    /// Leaves the line, passing on what was granted meanwhile. True if that was the last permit of a closed limit.
-    pub(crate) fn leave(&mut self) -> bool {
-        let Some(place) = self.place.take() else { return false };
+        let Some(place) = self.place.take() else { return };
         let mut state = self.limit.0.state.lock();
         let left = state.waiting.leave(place);
         let granted = state.granted.remove(&place) && !broken("permit: who gives up keeps what was granted");
-        let (next, last_out) = if granted { state.take_back() } else { (None, false) };
+        // Never the last one of a closed limit: closing takes back what was not taken.
+        let (next, _) = if granted { state.take_back() } else { (None, false) };
         drop(state);
         drop(left);
         if let Some(waiter) = next {
             waiter.wake();
         }
-        last_out
     }
 }
 
@@ -99,6 +92,7 @@ impl Future for Acquire {
         if !self.begun {
             self.begun = true;
             if let Err(why) = self.cx.check() {
+                self.waiting.finish();
                 return Poll::Ready(Err(why.into()));
             }
         }

@@ -23,7 +23,7 @@ const MAX_QUEUE: usize = 1 << 20;
 /// |---|---|---|
 /// | [`threads`](Self::threads) | the CPUs this process may use, as `num_cpus` counts them | 1 to 16,384 |
 /// | [`queue`](Self::queue) | 1,024 | 0 to 1,048,576 |
-/// | [`stack_size`](Self::stack_size) | the system's | 16 KiB to 1 GiB |
+/// | [`stack_size`](Self::stack_size) | the system's | 64 KiB to 1 GiB |
 /// | [`observer`](Self::observer) | none | |
 ///
 /// # Examples
@@ -89,8 +89,8 @@ impl PoolBuilder {
             return Err(BuildError::out_of_range("queue", self.queue, "0 to 1048576"));
         }
         match self.stack_size {
-            Some(bytes) if !(16 << 10..=1 << 30).contains(&bytes) => {
-                Err(BuildError::out_of_range("stack_size", bytes, "16384 to 1073741824 bytes"))
+            Some(bytes) if !(64 << 10..=1 << 30).contains(&bytes) => {
+                Err(BuildError::out_of_range("stack_size", bytes, "65536 to 1073741824 bytes"))
             }
             _ => Ok(()),
         }

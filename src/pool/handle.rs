@@ -17,7 +17,8 @@ use std::task::{self, Poll};
 
 /// A submitted job, to be joined, awaited, cancelled or left alone.
 ///
-/// It is a [`Future`] on any executor. Dropping it detaches: the job runs on, its result is dropped.
+/// It is a [`Future`] on any executor. Dropping it detaches: the job runs on, its result is dropped. Polled on one of the
+/// pool's own workers while its job is still queued, it runs the job right there: it would wait for itself otherwise.
 ///
 /// # Panics
 ///
@@ -62,12 +63,12 @@ impl<T> JobHandle<T> {
     pub fn join(mut self) -> Result<T, JobError> {
         self.polled = None; // a later wait replaces the earlier
         self.claim_if_own();
-        match block_on(ResultWait(self.cell.clone()), &self.cell.meta.cx) {
+        match block_on(self.wait(), &self.cell.meta.cx) {
             Ok(result) => result,
             Err(why) => {
                 self.cell.shed(why);
                 // Shed, the result is there. Running, the job is waited for, whatever its context says.
-                let Ok(result) = block_on(ResultWait(self.cell.clone()), &Context::background()) else {
+                let Ok(result) = block_on(self.wait(), &Context::background()) else {
                     unreachable!("the background context never ends")
                 };
                 result
@@ -76,7 +77,7 @@ impl<T> JobHandle<T> {
     }
 
     /// Waits for the end of the job or of `cx`, whichever is first; `None` if `cx` was first, and the handle is still
-    /// yours. `cx` and the job's context should go by the same clock.
+    /// yours.
     ///
     /// # Blocking
     ///
@@ -90,18 +91,20 @@ impl<T> JobHandle<T> {
         self.polled = None;
         self.claim_if_own();
         let own = self.cell.meta.cx.clone();
-        match block_on(ResultWait(self.cell.clone()), &(cx, &own)) {
-            Ok(result) => return Some(result),
-            Err(why) => {
-                if let Err(why) = own.check() {
-                    self.cell.shed(why);
-                } else {
-                    debug_assert!(cx.check().is_err(), "one of the two has ended: {why}");
-                }
-            }
+        let ended = if own.clock().is(cx.clock()) {
+            block_on(self.wait(), &(cx, &own))
+        } else {
+            // Each end by its own clock: the job's as a wait of its own within the caller's.
+            block_on(Waiting::new(self.wait(), &own), cx).and_then(|inner| inner)
+        };
+        if let Ok(result) = ended {
+            return Some(result);
         }
-        // The job's own end only sheds it if it was queued; a running one is waited for as long as `cx` says.
-        block_on(ResultWait(self.cell.clone()), cx).ok()
+        // The job's own end sheds it if it was queued; a running one is waited for as long as `cx` says.
+        if let Err(why) = own.check() {
+            self.cell.shed(why);
+        }
+        block_on(self.wait(), cx).ok()
     }
 
     /// The result if it is there; `None`: not yet. Never waits; sheds a queued job whose context has ended.
@@ -141,6 +144,10 @@ impl<T> JobHandle<T> {
         self
     }
 
+    fn wait(&self) -> ResultWait<T> {
+        ResultWait(self.cell.clone())
+    }
+
     fn claim_if_own(&self) {
         if !self.cell.meta.shared.is_own_worker() {
             return;
@@ -158,6 +165,7 @@ impl<T> Future for JobHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        this.claim_if_own();
         let waiting =
             this.polled.get_or_insert_with(|| Waiting::new(ResultWait(this.cell.clone()), &this.cell.meta.cx));
         match Pin::new(waiting).poll(task) {
@@ -182,6 +190,7 @@ impl<T> Future for JobHandle<T> {
 
 impl<T> Drop for JobHandle<T> {
     fn drop(&mut self) {
+        self.cell.detach();
         if self.cancel_on_drop && !self.is_finished() {
             self.cancel_because(CancelCause::Dropped);
         }

@@ -12,9 +12,9 @@ use super::slot::Slot;
 use super::stats::add;
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError, PanicPayload};
-use crate::event::{Event, drop_quietly};
+use crate::event::Event;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Arc, Mutex, Waiter, broken};
+use crate::sync::{Arc, Mutex, Waiter, broken, drop_quietly};
 use crate::wait::Wait;
 use crate::wait::latch::Latch;
 use std::borrow::Cow;
@@ -52,11 +52,13 @@ struct State<T> {
     slot: Option<Slot>,
     popped: bool,
     ended: bool,
+    /// Nobody will ask for the result.
+    detached: bool,
 }
 
 impl<T: Send + 'static> Cell<T> {
     pub(super) fn new(work: Work<T>, slot: Slot, meta: Meta) -> Self {
-        let state = State { work: Some(work), slot: Some(slot), popped: false, ended: false };
+        let state = State { work: Some(work), slot: Some(slot), popped: false, ended: false, detached: false };
         Self { state: Mutex::new(state), latch: Latch::new(), meta }
     }
 
@@ -76,6 +78,11 @@ impl<T> Cell<T> {
     /// Runs the claimed closure in the job's context and completes the handle.
     pub(super) fn run(&self, work: Work<T>) {
         let ran = run_caught(&self.meta, work);
+        if self.state.lock().detached {
+            // Dropping a result nobody wants is part of the job: it keeps its place until that is done.
+            drop_quietly(ran);
+            return drop(self.ended());
+        }
         let place = self.ended();
         if broken("job: the handle is completed before the place is back") {
             self.complete(ran.map_err(JobError::Panicked));
@@ -130,6 +137,11 @@ impl<T> Cell<T> {
         }
     }
 
+    /// The handle is gone.
+    pub(super) fn detach(&self) {
+        self.state.lock().detached = true;
+    }
+
     pub(super) fn try_take(&self) -> Option<Result<T, JobError>> {
         self.latch.take()
     }
@@ -152,15 +164,21 @@ impl<T: Send + 'static> Entry<T> {
             },
             (None, place) => drop(place), // shed or claimed: an empty husk
         }
+        if broken("job: the worker keeps what it has done") {
+            std::mem::forget(cell);
+            return;
+        }
         drop_quietly(cell); // a result nobody took drops with the last reference
     }
 }
 
 impl<T: Send + 'static> Drop for Entry<T> {
     fn drop(&mut self) {
-        if let Some(cell) = self.0.take() {
-            drop(cell.popped().1);
-            cell.shed(Interrupted::Cancelled(CancelCause::Shutdown));
+        let Some(cell) = self.0.take() else { return };
+        let (work, place) = cell.popped();
+        drop(place);
+        if let Some(work) = work {
+            cell.shed_claimed(work, Interrupted::Cancelled(CancelCause::Shutdown));
         }
     }
 }

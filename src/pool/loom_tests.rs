@@ -1,13 +1,17 @@
 //! Models of the pool: the real pool on loom's threads, locks and queue.
 
+use super::slot::SlotWait;
 use super::{JobHandle, Pool};
 use crate::context::Context;
 use crate::error::{Interrupted, JobError};
 use crate::sync::model::{model, spawn, twin};
-use crate::{CancelCause, ManualClock};
+use crate::sync::{Parker, Waiter};
+use crate::wait::Wait;
+use crate::{CancelCause, CancelToken, ManualClock};
 use loom::alloc::Track;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 fn pool(threads: usize, queue: usize) -> Pool {
@@ -89,8 +93,32 @@ fn loom_a_queued_job_is_run_or_shed_once_by_worker_canceller_or_joiner() {
     twin("job: who sheds looks first and claims later", race_for_a_queued_job);
 }
 
+/// The only worker is stuck, so only the waiter itself can notice that the job's deadline has passed.
+fn a_deadline_behind_a_stuck_worker() {
+    let pool = pool(1, 1);
+    let (time, gate) = (ManualClock::new(), CancelToken::new());
+    let held = gate.clone();
+    pool.execute(move || drop(held.wait(&for_ever()))).unwrap();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
+    let runs = Arc::new(AtomicUsize::new(0));
+    let handle = pool.job().context(&cx).submit(counted(&runs)).unwrap();
+    let advancer = spawn(move || time.advance(Duration::from_secs(1)));
+    assert!(matches!(handle.join(), Err(JobError::Shed(Interrupted::DeadlinePassed))));
+    gate.cancel();
+    advancer.join().unwrap();
+    pool.shutdown(&for_ever()).unwrap();
+    assert_eq!(runs.load(Ordering::Relaxed), 0);
+}
+
 #[test]
-fn loom_a_queued_job_resolves_at_its_deadline_or_runs() {
+fn loom_a_queued_job_resolves_at_its_deadline_though_every_worker_is_stuck() {
+    let name = "a queued job's handle resolves at its deadline though every worker is stuck";
+    model(name, a_deadline_behind_a_stuck_worker);
+    twin("clock: an advance wakes nobody", a_deadline_behind_a_stuck_worker);
+}
+
+#[test]
+fn loom_a_deadline_against_the_worker_resolves_the_handle_once() {
     model("deadline against worker: the handle resolves once, run xor shed", || {
         let pool = pool(1, 1);
         let time = ManualClock::new();
@@ -98,12 +126,15 @@ fn loom_a_queued_job_resolves_at_its_deadline_or_runs() {
         let runs = Arc::new(AtomicUsize::new(0));
         let handle = pool.job().context(&cx).submit(counted(&runs)).unwrap();
         let advancer = spawn(move || time.advance(Duration::from_secs(1)));
-        match handle.join() {
-            Ok(run) => assert_eq!(run, 1),
-            Err(JobError::Shed(Interrupted::DeadlinePassed)) => assert_eq!(runs.load(Ordering::Relaxed), 0),
+        let joined = handle.join();
+        advancer.join().unwrap();
+        pool.shutdown(&for_ever()).unwrap();
+        let ran = runs.load(Ordering::Relaxed);
+        match joined {
+            Ok(run) => assert_eq!((run, ran), (1, 1)),
+            Err(JobError::Shed(Interrupted::DeadlinePassed)) => assert_eq!(ran, 0),
             Err(e) => panic!("{e}"),
         }
-        advancer.join().unwrap();
     });
 }
 
@@ -119,41 +150,81 @@ fn loom_when_join_returns_the_place_is_free() {
     twin("job: the handle is completed before the place is back", the_place_is_free_when_join_returns);
 }
 
+fn a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown() {
+    let pool = pool(1, 0);
+    let first = pool.submit(|| ()).unwrap();
+    let waiting = {
+        let pool = pool.clone();
+        spawn(move || pool.submit(|| ()).map(JobHandle::join))
+    };
+    pool.shutdown(&for_ever()).unwrap();
+    first.join().unwrap();
+    if let Ok(joined) = waiting.join().unwrap() {
+        joined.unwrap();
+    }
+    assert_eq!(pool.stats().in_flight, 0);
+}
+
 #[test]
 fn loom_a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown() {
-    model("a waiting submitter gets the place or hears of the shutdown", || {
-        let pool = pool(1, 0);
-        let first = pool.submit(|| ()).unwrap();
-        let waiting = {
-            let pool = pool.clone();
-            spawn(move || pool.submit(|| ()).map(JobHandle::join))
-        };
-        first.join().unwrap();
-        pool.shutdown(&for_ever()).unwrap();
-        if let Ok(joined) = waiting.join().unwrap() {
-            joined.unwrap();
-        }
-        assert_eq!(pool.stats().in_flight, 0);
-    });
+    model(
+        "a waiting submitter gets the place or hears of the shutdown",
+        a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown,
+    );
+    twin("permit: who is sent away is not woken", a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown);
+}
+
+fn a_result_nobody_takes_is_dropped_once() {
+    let pool = pool(1, 1);
+    let handle = pool.submit(|| Track::new(())).unwrap();
+    drop(handle);
+    pool.shutdown(&for_ever()).unwrap();
 }
 
 #[test]
 fn loom_a_result_nobody_takes_is_dropped_once() {
-    model("a dropped handle against completion: the value is dropped once", || {
-        let pool = pool(1, 1);
-        let handle = pool.submit(|| Track::new(())).unwrap();
-        drop(handle);
-        pool.shutdown(&for_ever()).unwrap();
-    });
+    model("a dropped handle against completion: the value is dropped once", a_result_nobody_takes_is_dropped_once);
+    twin("job: the worker keeps what it has done", a_result_nobody_takes_is_dropped_once);
+}
+
+fn the_last_handle_may_be_dropped_inside_a_worker() {
+    let pool = pool(2, 1);
+    let inner = pool.clone();
+    pool.execute(move || drop(inner)).unwrap();
+    drop(pool);
 }
 
 #[test]
 fn loom_the_last_handle_may_be_dropped_inside_a_worker() {
     // loom reports a worker that never leaves as a deadlock.
-    model("the last handle dropped inside a worker closes the pool once", || {
-        let pool = pool(2, 1);
-        let inner = pool.clone();
-        pool.execute(move || drop(inner)).unwrap();
-        drop(pool);
-    });
+    model(
+        "the last handle dropped inside a worker closes the pool once",
+        the_last_handle_may_be_dropped_inside_a_worker,
+    );
+    twin("pool: the last handle drains nothing", the_last_handle_may_be_dropped_inside_a_worker);
+}
+
+/// A submitter that is not polled any more, granted a place meanwhile or not, does not hold up a shutdown.
+fn an_unpolled_grant_against_drain() {
+    let pool = pool(1, 0);
+    let first = pool.submit(|| ()).unwrap();
+    let mut waiting = SlotWait::new(&pool.owner.shared);
+    let asked = waiting.poll_wait(&Waiter::thread(&Parker::new()));
+    if let Poll::Ready(place) = asked {
+        return drop(place); // the first job had ended already: no race
+    }
+    let drainer = {
+        let pool = pool.clone();
+        spawn(move || pool.shutdown(&for_ever()).unwrap())
+    };
+    first.join().unwrap();
+    drainer.join().unwrap(); // whether or not the waiter was granted the place that nobody polls it for
+    waiting.give_up();
+    assert_eq!(pool.stats().in_flight, 0);
+}
+
+#[test]
+fn loom_a_grant_that_nobody_takes_does_not_hold_up_a_shutdown() {
+    model("a grant that nobody takes does not hold up a shutdown", an_unpolled_grant_against_drain);
+    twin("permit: a grant nobody took is not taken back", an_unpolled_grant_against_drain);
 }

@@ -32,7 +32,7 @@ pub use submit::{JobBuilder, Submit};
 
 use crate::context::Context;
 use crate::error::{CallError, Interrupted, RejectReason, Rejected};
-use crate::sync::Arc;
+use crate::sync::{Arc, broken};
 use crate::wait::block_on;
 use lifecycle::Stage;
 use shared::Shared;
@@ -78,6 +78,9 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        if broken("pool: the last handle drains nothing") {
+            return;
+        }
         self.shared.drain();
     }
 }
@@ -124,7 +127,8 @@ impl Pool {
         self.job().submit(f)
     }
 
-    /// [`submit`](Self::submit) as a future. The ambient context is read now, not at the first poll.
+    /// [`submit`](Self::submit) as a future. The ambient context is read now, not at the first poll. Polled on one of the
+    /// pool's own workers it never waits: full means that `f` comes back.
     pub fn submit_async<F, T>(&self, f: F) -> Submit<F, T>
     where
         F: FnOnce() -> T + Send + 'static,

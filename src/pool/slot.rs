@@ -1,7 +1,7 @@
 //! An admitted place, and the wait for one.
 //!
 //! **Invariants.** 1. A slot is given back exactly once, by its drop. 2. Whoever gives back the last slot of a draining
-//! pool closes the queue; so does a waiter that gives up a slot it had been granted.
+//! pool closes the queue.
 
 use super::shared::Shared;
 use crate::error::RejectReason;
@@ -50,8 +50,6 @@ impl Wait for SlotWait {
     }
 
     fn give_up(&mut self) {
-        if self.wait.leave() {
-            self.shared.last_place_is_back();
-        }
+        self.wait.give_up();
     }
 }

@@ -226,17 +226,21 @@ where
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let ended = if std::mem::replace(&mut this.begun, true) { Ok(()) } else { this.cx.check() };
+        let own = this.shared.is_own_worker();
         let place = match ended {
             Err(why) => Err(why.into()),
+            // It would wait for itself.
+            Ok(()) if own => Shared::try_place(&this.shared),
             Ok(()) => match Pin::new(&mut this.waiting).poll(task) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(place) => place.unwrap_or_else(|why| Err(why.into())),
+                Poll::Ready(Ok(place)) => place.map_err(|reason| this.shared.reason(reason)),
+                Poll::Ready(Err(why)) => Err(why.into()),
             },
         };
         let work = this.work.take().expect("polled after it was ready");
         Poll::Ready(match place {
             Ok(slot) => Ok(submit_into(slot, work, &this.cx, this.name.take(), &this.shared)),
-            Err(reason) => Err(refuse(&this.shared, this.shared.reason(reason), work)),
+            Err(reason) => Err(refuse(&this.shared, reason, work)),
         })
     }
 }

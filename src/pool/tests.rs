@@ -47,3 +47,37 @@ fn a_claimed_job_keeps_its_place_until_its_entry_leaves_the_queue() {
     pool.shutdown(&Context::background()).unwrap();
     assert_eq!(pool.stats().in_flight, 0);
 }
+
+#[test]
+fn a_job_that_submits_its_successor_keeps_nothing_of_the_past() {
+    fn next(pool: &Pool, left: u32, done: &std::sync::mpsc::Sender<usize>) {
+        let (inner, done) = (pool.clone(), done.clone());
+        let job = move || {
+            done.send(Context::current().token().depth()).unwrap();
+            if left > 0 {
+                next(&inner, left - 1, &done);
+            }
+        };
+        drop(pool.submit(job).unwrap());
+    }
+    let pool = Pool::builder("successors").threads(1).queue(1).build().unwrap();
+    let (done, depths) = std::sync::mpsc::channel();
+    next(&pool, 10_000, &done);
+    drop(done);
+    let (jobs, deepest) = depths.iter().fold((0, 0), |(n, max), depth| (n + 1, depth.max(max)));
+    assert!(jobs == 10_001 && deepest <= 4, "{jobs} jobs, a chain of {deepest}");
+}
+
+#[test]
+fn an_entry_dropped_in_the_queue_completes_its_handle() {
+    let pool = Pool::builder("dropped").threads(1).queue(1).build().unwrap();
+    let shared = &pool.owner.shared;
+    let slot = Shared::try_place(shared).unwrap();
+    let (cx, _token) = Context::background().child();
+    let meta = job::Meta { cx, name: None, shared: shared.clone() };
+    let cell = Arc::new(job::Cell::new(Box::new(|| 1), slot, meta));
+    drop(job::Cell::task(cell.clone()));
+    assert!(matches!(cell.try_take(), Some(Err(crate::JobError::Shed(_)))));
+    drop(cell);
+    assert_eq!(pool.stats().in_flight, 0);
+}

@@ -2,10 +2,8 @@
 //! from anywhere else is caught here, so the same thread goes on.
 
 use super::shared::Shared;
-use crate::event::drop_quietly;
-use crate::sync::{Arc, thread};
+use crate::sync::{Arc, quietly, thread};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The bytes of a thread's name that the kernel keeps.
 const KERNEL_KEEPS: usize = 15;
@@ -31,9 +29,7 @@ pub(super) fn start(shared: Arc<Shared>, index: usize, stack_size: Option<usize>
 fn work(shared: &Arc<Shared>) {
     shared.mark_this_thread();
     while let Some(task) = shared.queue.pop() {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(task.0)) {
-            drop_quietly(payload);
-        }
+        quietly(task.0);
     }
     shared.worker_left();
 }

@@ -108,6 +108,13 @@ impl Budget {
         self.balance.fetch_update(Ordering::AcqRel, Ordering::Acquire, withdrawn).is_ok()
     }
 
+    /// Gives back a token that was withdrawn for a retry that was never made.
+    pub(crate) fn refund(&self) {
+        let burst = u64::from(self.burst) * TOKEN;
+        let _full =
+            self.balance.fetch_update(Ordering::AcqRel, Ordering::Acquire, |balance| deposited(balance, TOKEN, burst));
+    }
+
     /// How many retries it would allow now. Out of date as soon as it is read: for figures, not for decisions.
     pub fn available(&self) -> u32 {
         u32::try_from(self.balance.load(Ordering::Acquire) / TOKEN).unwrap_or(u32::MAX)

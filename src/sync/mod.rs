@@ -16,6 +16,7 @@
 
 #[cfg(watertight_loom)]
 mod loom;
+mod quietly;
 #[cfg(not(watertight_loom))]
 mod std;
 mod waiter;
@@ -27,9 +28,17 @@ pub(crate) mod model;
 
 #[cfg(watertight_loom)]
 pub(crate) use self::loom::*;
+pub(crate) use self::quietly::{drop_quietly, quietly};
 #[cfg(not(watertight_loom))]
 pub(crate) use self::std::*;
 pub(crate) use self::waiter::Waiter;
+
+/// A number that is given once in the life of the process. Only ever compared, so it needs no model.
+pub(crate) fn unique() -> u64 {
+    use ::std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A shared pointer to something of the user's (an observer): no protocol of ours hangs on its count, so it is the
 /// same on both sides, and unlike loom's it takes a `dyn Trait`.

@@ -1,13 +1,15 @@
 //! Runs loom models: counts and prints executions, refuses silent caps, and demands that broken twins fail.
 
-use super::loom::break_on_purpose;
+use super::loom::{Parker, Unparker, break_on_purpose};
 use loom::model::Builder;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::panic::Location;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake};
 
 /// What every model runs with: preemption bound 2 unless `LOOM_MAX_PREEMPTIONS` says otherwise.
 fn builder() -> Builder {
@@ -85,6 +87,25 @@ fn key(broken: &str, at: &Location<'_>) -> String {
         *turn += 1;
         format!("{place}, turn {turn}")
     })
+}
+
+/// Polls a future on this model thread until it is ready.
+pub(crate) fn block_on_future<F: Future>(future: F) -> F::Output {
+    struct Unpark(Unparker);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let parker = Parker::new();
+    let waker = Arc::new(Unpark(parker.unparker())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        parker.park();
+    }
 }
 
 /// A model thread.

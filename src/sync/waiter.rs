@@ -1,38 +1,60 @@
 //! Whom to wake: a parked thread or an async task. Nothing else.
 
+use super::quietly::{drop_quietly, quietly};
 use super::{Parker, Unparker};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 /// Somebody who waits, thread or task alike.
+///
+/// Waking, cloning and dropping a task's waker is the executor's code: never do it under a lock. A panic in waking or
+/// dropping goes nowhere, because whoever does it has others to wake and results to hand over.
+#[derive(Debug)]
+pub(crate) struct Waiter(Option<Whom>);
+
 #[derive(Clone, Debug)]
-pub(crate) enum Waiter {
+enum Whom {
     Thread(Unparker),
     Task(Waker),
 }
 
 impl Waiter {
     pub(crate) fn thread(parker: &Parker) -> Self {
-        Self::Thread(parker.unparker())
+        Self(Some(Whom::Thread(parker.unparker())))
     }
 
-    /// Wakes it. Runs the executor's code for a task, so never call it under a lock; a panic in that code goes nowhere,
-    /// because whoever wakes has others to wake.
-    pub(crate) fn wake(self) {
-        match self {
-            Self::Thread(unparker) => unparker.unpark(),
-            Self::Task(waker) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-            }
+    pub(crate) fn task(waker: &Waker) -> Self {
+        Self(Some(Whom::Task(waker.clone())))
+    }
+
+    /// Wakes it.
+    pub(crate) fn wake(mut self) {
+        match self.0.take() {
+            Some(Whom::Thread(unparker)) => unparker.unpark(),
+            Some(Whom::Task(waker)) => quietly(|| waker.wake()),
+            None => {}
         }
     }
 
     /// Whether waking `self` wakes `other` too, so that a registration need not be replaced.
     pub(crate) fn will_wake(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Thread(a), Self::Thread(b)) => a.same(b),
-            (Self::Task(a), Self::Task(b)) => a.will_wake(b),
+        match (&self.0, &other.0) {
+            (Some(Whom::Thread(a)), Some(Whom::Thread(b))) => a.same(b),
+            (Some(Whom::Task(a)), Some(Whom::Task(b))) => a.will_wake(b),
             _ => false,
+        }
+    }
+}
+
+impl Clone for Waiter {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(Whom::Task(waker)) = self.0.take() {
+            drop_quietly(waker);
         }
     }
 }

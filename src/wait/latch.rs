@@ -38,7 +38,8 @@ impl<T> Latch<T> {
             }
             return Ok(());
         }
-        if matches!(*state, State::Done(_) | State::Taken) {
+        let done = matches!(*state, State::Done(_) | State::Taken);
+        if done && !broken("latch: a second completion replaces the first") {
             return Err(value);
         }
         let before = std::mem::replace(&mut *state, State::Done(value));
@@ -59,6 +60,7 @@ impl<T> Latch<T> {
                 drop(state);
                 panic!("the result was taken already");
             }
+            State::Waited(_) if broken("latch: the first waiter stays") => return Poll::Pending,
             State::Waited(waiter) if waiter.will_wake(w) => State::Waited(mine),
             State::Empty | State::Waited(_) => std::mem::replace(&mut *state, State::Waited(mine)),
         };

@@ -13,6 +13,8 @@ pub(crate) mod latch;
 pub(crate) mod line;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
+#[cfg(all(test, not(watertight_loom)))]
+mod tests;
 
 use crate::clock::{Alarm, Clock};
 use crate::deadline::Deadline;
@@ -92,7 +94,7 @@ where
     }
 }
 
-/// Whichever of two ends first; the time is the first one's clock's.
+/// Whichever of two ends first. Both must go by the same clock.
 impl<A: Until, B: Until> Until for (&A, &B) {
     type Cancel = (A::Cancel, B::Cancel);
 
@@ -193,6 +195,15 @@ impl<W: Wait, C: Wait<Output = Interrupted>> Waiting<W, C> {
         Poll::Ready(Err(why))
     }
 
+    /// Ends it as if it had been had: the caller has decided otherwise.
+    pub(crate) fn finish(&mut self) {
+        if !std::mem::replace(&mut self.done, true) {
+            self.wait.give_up();
+            self.cancel.give_up();
+            self.alarm = None;
+        }
+    }
+
     fn arm(&mut self, w: &Waiter) {
         let Some(at) = self.deadline.instant() else { return };
         if self.alarm.as_ref().is_some_and(|(_, armed)| armed.will_wake(w)) {
@@ -202,20 +213,30 @@ impl<W: Wait, C: Wait<Output = Interrupted>> Waiting<W, C> {
     }
 }
 
+/// A wait with an end of its own, waited for within another: its alarm is its own too.
+impl<W: Wait, C: Wait<Output = Interrupted>> Wait for Waiting<W, C> {
+    type Output = Result<W::Output, Interrupted>;
+
+    fn poll_wait(&mut self, w: &Waiter) -> Poll<Self::Output> {
+        self.poll_with(w, true)
+    }
+
+    fn give_up(&mut self) {
+        self.finish();
+    }
+}
+
 impl<W: Wait + Unpin, C: Wait<Output = Interrupted> + Unpin> Future for Waiting<W, C> {
     type Output = Result<W::Output, Interrupted>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
-        self.poll_with(&Waiter::Task(task.waker().clone()), true)
+        self.poll_with(&Waiter::task(task.waker()), true)
     }
 }
 
 impl<W: Wait, C: Wait<Output = Interrupted>> Drop for Waiting<W, C> {
     fn drop(&mut self) {
-        if !self.done {
-            self.wait.give_up();
-            self.cancel.give_up();
-        }
+        self.finish();
     }
 }
 
