@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake};
 
-/// What every model runs with: preemption bound 2 unless `LOOM_MAX_PREEMPTIONS` says otherwise.
+/// What every model runs with: preemption bound 3 unless `LOOM_MAX_PREEMPTIONS` says otherwise.
 fn builder() -> Builder {
     let mut builder = Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
     builder.max_branches = builder.max_branches.max(20_000);
     // A cap makes loom report success for a search it did not finish, with no sign: never accept one.
     assert!(
