@@ -103,7 +103,7 @@ pub mod bulkhead;
 pub mod cancel;
 mod clock;
 pub mod context;
-mod deadline;
+pub mod deadline;
 pub mod docs;
 mod error;
 pub mod event;

@@ -9,6 +9,7 @@ use watertight::breaker::BreakerBuilder;
 use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::Cancelled;
 use watertight::context::{Entered, Sleep};
+use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{JobBuilder, PoolBuilder, PoolStats, StillRunning, Submit};
@@ -31,6 +32,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(BuildError, CallError<u8>, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason)>();
     shared::<Rejected<Lonely>>();
     shared::<(Clock, ManualClock, Deadline, Context, CancelToken)>();
+    shared::<(Split<'_>, Extendable)>();
     shared::<(BreakerState, Event<'_>)>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
