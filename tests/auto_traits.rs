@@ -14,6 +14,7 @@ use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{JobBuilder, PoolBuilder, PoolStats, StillRunning, Submit};
 use watertight::retry::Schedule;
+use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
     Admitted, Breaker, Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Clock, Context, Deadline,
     Interrupted, Isolation, Jitter, JobError, JobHandle, Limit, ManualClock, PanicPayload, Permit, Pool, Recovery,
@@ -33,6 +34,9 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<Rejected<Lonely>>();
     shared::<(Clock, ManualClock, Deadline, Context, CancelToken)>();
     shared::<(Split<'_>, Extendable)>();
+    shared::<(Header, Encoded, TimeoutError)>();
+    #[cfg(feature = "http")]
+    shared::<watertight::wire::http::Extracted>();
     shared::<(BreakerState, Event<'_>)>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
