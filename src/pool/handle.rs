@@ -170,6 +170,11 @@ impl<T> JobHandle<T> {
         }
     }
 
+    /// Drops the job unrun if it is still queued, because nobody is left to want it.
+    pub(super) fn shed_if_queued(&self) {
+        self.cell.shed(Interrupted::Cancelled(CancelCause::Dropped));
+    }
+
     /// Stops waiting; the job goes on.
     pub(super) fn leave(&mut self) {
         self.polled = None;

@@ -1,8 +1,9 @@
 //! [`Partial`]: several jobs joined by one context's end, some of which must arrive and some of which may.
 //!
-//! **States** of a branch: pending → ended. **Invariants.** 1. A branch that has not ended when the join does is
-//! cancelled, by the drop of its handle. 2. A mandatory branch that ends without a value ends the join. 3. What has ended
-//! is taken before the context is looked at, so what has arrived is never lost. **Locking.** None of its own.
+//! **States** of a branch: pending → ended. **Invariants.** 1. A branch that has not ended when the join does is cancelled:
+//! first all that are queued, then, by the drop of their handles, those that run. 2. A mandatory branch that ends without
+//! a value ends the join. 3. What has ended is taken before the context is looked at, so what has arrived is never lost.
+//! **Locking.** None of its own.
 
 use super::handle::JobHandle;
 use crate::context::Context;
@@ -11,6 +12,7 @@ use crate::sync::Waiter;
 use crate::wait::{Wait, Waiting, block_on};
 use std::fmt;
 use std::future::Future;
+use std::mem::take;
 use std::task::Poll;
 
 /// Branches of one request, joined together: what has arrived when the context ends is the answer, and the rest is
@@ -105,13 +107,24 @@ impl<T> Partial<T> {
         }
     }
 
+    /// Sheds what is still queued. Before anything that runs is cancelled: a worker that is freed by that would begin the
+    /// next branch, only to be told to stop.
+    fn call_off(&self) {
+        for branch in self.mandatory.iter().chain(&self.optional) {
+            if let Branch::Pending(handle) = branch {
+                handle.shed_if_queued();
+            }
+        }
+    }
+
     /// `why` the wait ended early, if it did.
-    fn finish(self, why: Option<Interrupted>) -> Result<Arrived<T>, Incomplete> {
+    fn finish(mut self, why: Option<Interrupted>) -> Result<Arrived<T>, Incomplete> {
         // Only where a mandatory branch has failed is anything pending without an interruption, and then it goes unseen.
         let late = || BranchError::Late(why.unwrap_or(Interrupted::DeadlinePassed));
+        self.call_off();
         let mut mandatory = Vec::with_capacity(self.mandatory.len());
         let mut missing = None;
-        for (branch, state) in self.mandatory.into_iter().enumerate() {
+        for (branch, state) in take(&mut self.mandatory).into_iter().enumerate() {
             match state {
                 Branch::Ended(Ok(value)) => mandatory.push(value),
                 // A failure says more than that others were late because of it.
@@ -124,7 +137,7 @@ impl<T> Partial<T> {
         if let Some(branch) = missing {
             return Err(Incomplete { branch, why: late() });
         }
-        let optional = self.optional.into_iter().map(|state| match state {
+        let optional = take(&mut self.optional).into_iter().map(|state| match state {
             Branch::Ended(ended) => ended.map_err(BranchError::Failed),
             Branch::Pending(_) => Err(late()),
         });
@@ -176,6 +189,12 @@ impl<T> Branch<T> {
         let Poll::Ready(ended) = handle.poll_result(w) else { return true };
         *self = Self::Ended(ended);
         false
+    }
+}
+
+impl<T> Drop for Partial<T> {
+    fn drop(&mut self) {
+        self.call_off();
     }
 }
 
