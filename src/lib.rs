@@ -31,6 +31,7 @@
 //! - [`Breaker`]: stop calling what fails, and find out when it is well.
 //! - [`Retry`] and [`Budget`]: try again, but never multiply an outage.
 //! - [`Context`], [`Deadline`], [`CancelToken`]: what ends a wait and what a job inherits.
+//! - [`wire`]: deadlines between processes, by header.
 //! - [`Clock`] and [`ManualClock`]: tests of all this without sleeping.
 //!
 //! # Floors
@@ -96,14 +97,15 @@
 //!
 //! # Features and versions
 //!
-//! No features yet, and none on by default. Rust 1.85 or newer; raising that is a minor release.
+//! None on by default. `http`: deadlines into and out of an `http::HeaderMap`, see [`wire`]. Rust 1.85 or newer; raising
+//! that is a minor release.
 
 pub mod breaker;
 pub mod bulkhead;
 pub mod cancel;
 mod clock;
 pub mod context;
-mod deadline;
+pub mod deadline;
 pub mod docs;
 mod error;
 pub mod event;
@@ -114,6 +116,7 @@ pub mod retry;
 mod sync;
 mod wait;
 mod window;
+pub mod wire;
 
 pub use breaker::{Admitted, Breaker, Recovery, Trip};
 pub use bulkhead::{Bulkhead, Isolation};

@@ -9,10 +9,14 @@ use watertight::breaker::BreakerBuilder;
 use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::Cancelled;
 use watertight::context::{Entered, Sleep};
+use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
-use watertight::pool::{JobBuilder, PoolBuilder, PoolStats, StillRunning, Submit};
+use watertight::pool::{
+    Arrived, BranchError, Incomplete, JobBuilder, Partial, PoolBuilder, PoolStats, StillRunning, Submit,
+};
 use watertight::retry::Schedule;
+use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
     Admitted, Breaker, Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Clock, Context, Deadline,
     Interrupted, Isolation, Jitter, JobError, JobHandle, Limit, ManualClock, PanicPayload, Permit, Pool, Recovery,
@@ -31,10 +35,15 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(BuildError, CallError<u8>, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason)>();
     shared::<Rejected<Lonely>>();
     shared::<(Clock, ManualClock, Deadline, Context, CancelToken)>();
+    shared::<(Split<'_>, Extendable)>();
+    shared::<(Header, Encoded, TimeoutError)>();
+    #[cfg(feature = "http")]
+    shared::<watertight::wire::http::Extracted>();
     shared::<(BreakerState, Event<'_>)>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
+    shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
     shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
     shared::<(Retry, Schedule, Jitter, Budget)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
@@ -76,6 +85,11 @@ fn futures_without_a_name_leave_what_made_them() {
         let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
         bulkhead.call_async(&Context::background(), async |_| Ok::<_, ()>(Lonely::new(1)))
     }
+    fn joined() -> impl Future + Send + 'static {
+        let cx = Context::background();
+        Partial::<Lonely>::new().join_async(&cx)
+    }
+    leaves(joined());
     leaves(protected());
     leaves(protected_async());
     leaves(wrapped());

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// edges run against the floors and are meant: `error` imports `sync`, because a refusal holds its work, and a panic
 /// its payload, behind our mutex; `event` imports `sync` for the shared pointer to the user's observer, and `error`
 /// for its vocabulary. `docs` is text.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("docs", &[]),
     ("sync", &[]),
     ("error", &["sync"]),
@@ -21,6 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("wait", &["sync", "clock", "deadline", "error"]),
     ("cancel", &["sync", "clock", "deadline", "error", "wait"]),
     ("context", &["sync", "clock", "deadline", "error", "wait", "cancel"]),
+    ("wire", &["error", "context"]),
     ("queue", &["sync"]),
     ("permit", &["sync", "clock", "deadline", "error", "wait", "cancel", "context"]),
     ("pool", &["sync", "clock", "deadline", "error", "event", "wait", "cancel", "context", "queue", "permit"]),

@@ -1,4 +1,5 @@
-//! `Deadline` against whole nanoseconds in 128 bits: never panics, never loosens, never is last, overflow is never.
+//! `Deadline` against whole nanoseconds in 128 bits: never panics, loosens only up to a ceiling, never is last, overflow is
+//! never.
 
 #![no_main]
 
@@ -24,6 +25,12 @@ enum Op {
     Min(Option<Duration>),
     /// Time goes on, or back: a deadline is a value and must not mind.
     Now(Duration),
+    /// A margin off, which may lead to before all that the model counts from.
+    Minus(Duration),
+    /// Stages with a weight each.
+    Split(Vec<u32>),
+    /// Up to a ceiling, moved on by a step.
+    Extend(Option<Duration>, Duration),
 }
 
 /// All instants are counted from one, in nanoseconds; the system decides how far they reach.
@@ -87,6 +94,43 @@ fuzz_target!(|script: Script| {
             Op::Now(d) => {
                 let Some(t) = instant(d.as_nanos()) else { continue };
                 (now, at) = (d.as_nanos(), t);
+            }
+            Op::Minus(d) => {
+                let less = real.minus(d);
+                assert!(less <= real && less.is_never() == real.is_never());
+                assert_eq!(less.remaining(at), real.remaining(at).map(|left| left.saturating_sub(d)));
+                assert!(!real.is_past(at) || less.is_past(at));
+            }
+            Op::Split(weights) => {
+                let (mut count, mut latest, mut so_far) = (0, None, 0);
+                let equal = weights.iter().all(|w| *w == 0);
+                let weight = |w: u32| if equal { 1 } else { u128::from(w) };
+                let total: u128 = weights.iter().map(|w| weight(*w)).sum();
+                for stage in real.split(at, &weights) {
+                    so_far += weight(weights[count]);
+                    count += 1;
+                    assert!(latest.is_none_or(|latest| latest <= stage) && stage <= real);
+                    latest = Some(stage);
+                    let product = real.remaining(at).and_then(|left| left.as_nanos().checked_mul(so_far));
+                    if let Some(product) = product {
+                        assert_eq!(stage.remaining(at).unwrap().as_nanos(), product / total);
+                    }
+                }
+                assert_eq!(count, weights.len());
+                assert!(latest.is_none_or(|last| last == real), "the last stage ends with the whole");
+            }
+            Op::Extend(ceiling, by) => {
+                let ceiling = ceiling.map_or(Deadline::NEVER, |d| Deadline::after(at, d));
+                let before = real.extendable_to(ceiling);
+                let moved = before.extend(at, by);
+                assert_eq!((before.deadline(), moved.ceiling()), (real.min(ceiling), ceiling));
+                assert!(before.deadline() <= moved.deadline() && moved.deadline() <= ceiling);
+                if before.deadline().is_past(at) || before.deadline().is_never() {
+                    assert_eq!(moved, before, "what has passed stays, and so does never");
+                } else {
+                    let sum = before.deadline().instant().and_then(|t| t.checked_add(by));
+                    assert_eq!(moved.deadline(), sum.map_or(Deadline::NEVER, Deadline::at).min(ceiling));
+                }
             }
         }
         check(before, was, now);

@@ -3,9 +3,10 @@
 //! There is an ambient context per thread, [`Context::current`]: a pool sets it around a job to what was current where
 //! the job was submitted, so a deadline travels without being passed along.
 //!
-//! **Invariants.** 1. A context made from another only tightens its deadline and only adds reasons to be cancelled.
-//! 2. Whoever enters a context puts back what was there. **Locking.** None.
+//! **Invariants.** 1. A context made from another only tightens its deadline, or extends it up to the ceiling it was
+//! given, and only adds reasons to be cancelled. 2. Whoever enters a context puts back what was there. **Locking.** None.
 
+mod extend;
 mod sleep;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
@@ -14,7 +15,7 @@ pub use sleep::Sleep;
 
 use crate::cancel::{CancelToken, Cancelled, TokenWait};
 use crate::clock::Clock;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Extendable};
 use crate::error::Interrupted;
 use crate::sync::{Arc, Shared, thread_local};
 use crate::wait::{Nothing, Until, Waiting, block_on};
@@ -52,7 +53,7 @@ pub struct Context(Option<Arc<Inner>>);
 
 #[derive(Clone)]
 struct Inner {
-    deadline: Deadline,
+    deadline: Extendable,
     token: CancelToken,
     clock: Clock,
     inside: Option<Shared<Inside>>,
@@ -88,9 +89,12 @@ impl Context {
     fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = match &self.0 {
             Some(inner) => Inner::clone(inner),
-            None => {
-                Inner { deadline: Deadline::NEVER, token: CancelToken::never(), clock: Clock::system(), inside: None }
-            }
+            None => Inner {
+                deadline: Extendable::default(),
+                token: CancelToken::never(),
+                clock: Clock::system(),
+                inside: None,
+            },
         };
         change(&mut inner);
         Self(Some(Arc::new(inner)))
@@ -100,14 +104,13 @@ impl Context {
     #[must_use]
     pub fn with_deadline(&self, deadline: impl Into<Deadline>) -> Self {
         let deadline = deadline.into();
-        self.with(|inner| inner.deadline = inner.deadline.min(deadline))
+        self.with(|inner| inner.deadline = inner.deadline.tighten(deadline))
     }
 
     /// The same, ending `d` from now at the latest, by this context's clock.
     #[must_use]
     pub fn with_timeout(&self, d: Duration) -> Self {
-        let now = self.now();
-        self.with(|inner| inner.deadline = inner.deadline.child(now, d))
+        self.with_deadline(Deadline::after(self.now(), d))
     }
 
     /// The same, ending also when `token` is cancelled.
@@ -133,7 +136,7 @@ impl Context {
                 outer => Shared::new(Inside { compartment: compartment.compartment, outer }),
             });
             if let Some((now, timeout)) = now {
-                inner.deadline = inner.deadline.child(now, timeout);
+                inner.deadline = inner.deadline.tighten(Deadline::after(now, timeout));
             }
         })
     }
@@ -173,7 +176,7 @@ impl Context {
 
     /// The deadline.
     pub fn deadline(&self) -> Deadline {
-        self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.deadline)
+        self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.deadline.deadline())
     }
 
     /// The time left, which is what clients' time-out arguments want: `None` for no deadline, zero once it has passed.
@@ -212,7 +215,8 @@ impl Context {
     pub fn check(&self) -> Result<(), Interrupted> {
         let Some(inner) = &self.0 else { return Ok(()) };
         inner.token.check()?;
-        if !inner.deadline.is_never() && inner.deadline.is_past(inner.clock.now()) {
+        let deadline = inner.deadline.deadline();
+        if !deadline.is_never() && deadline.is_past(inner.clock.now()) {
             return Err(Interrupted::DeadlinePassed);
         }
         Ok(())

@@ -70,3 +70,25 @@ fn it_works_under_two_executors() {
     let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(tokio.block_on(nap()), Ok(()));
 }
+
+#[test]
+fn an_extension_stays_below_the_ceiling_and_below_what_was_tightened_since() {
+    let time = ManualClock::new();
+    let secs = Duration::from_secs;
+    let at = |n| Deadline::after(time.now(), secs(n));
+    let (two, ten) = (at(2), at(10));
+    let plain = Context::background().with_clock(&time.clock()).with_deadline(ten);
+    assert_eq!(plain.extend_deadline(secs(5)).deadline(), ten);
+    assert!(Context::background().extend_deadline(secs(5)).deadline().is_never());
+    // A ceiling beyond the context's own deadline is cut to it.
+    let cx = plain.with_extendable(two.extendable_to(at(60)));
+    assert_eq!(cx.deadline(), two);
+    time.advance(secs(1));
+    let moved = cx.extend_deadline(secs(3));
+    assert_eq!((cx.deadline(), moved.remaining()), (two, Some(secs(4))));
+    assert_eq!(moved.extend_deadline(Duration::MAX).deadline(), ten);
+    assert_eq!(moved.with_timeout(secs(1)).extend_deadline(secs(3)).remaining(), Some(secs(1)));
+    time.advance(secs(1));
+    assert_eq!(cx.extend_deadline(secs(3)).check(), Err(Interrupted::DeadlinePassed), "too late is too late");
+    assert_eq!(moved.check(), Ok(()));
+}

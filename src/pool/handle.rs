@@ -8,8 +8,8 @@ use super::job::{Cell, ResultWait};
 use crate::cancel::{CancelToken, TokenWait};
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError};
-use crate::sync::Arc;
-use crate::wait::{Waiting, block_on};
+use crate::sync::{Arc, Waiter};
+use crate::wait::{Wait, Waiting, block_on};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -148,7 +148,40 @@ impl<T> JobHandle<T> {
         ResultWait(self.cell.clone())
     }
 
-    fn claim_if_own(&self) {
+    /// Looks once; if the job has not ended, `w` is woken when it has, or when its own context ends.
+    pub(super) fn poll_result(&mut self, w: &Waiter) -> Poll<Result<T, JobError>> {
+        let waiting =
+            self.polled.get_or_insert_with(|| Waiting::new(ResultWait(self.cell.clone()), &self.cell.meta.cx));
+        match waiting.poll_wait(w) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(result)) => {
+                self.polled = None;
+                Poll::Ready(result)
+            }
+            Poll::Ready(Err(why)) => {
+                self.cell.shed(why);
+                // Running jobs are waited for, whatever their context says.
+                let rest = Waiting::new(ResultWait(self.cell.clone()), &Context::background());
+                self.polled.insert(rest).poll_wait(w).map(|ended| match ended {
+                    Ok(result) => result,
+                    Err(_) => unreachable!("the background context never ends"),
+                })
+            }
+        }
+    }
+
+    /// Drops the job unrun if it is still queued, because nobody is left to want it.
+    pub(super) fn shed_if_queued(&self) {
+        self.cell.shed(Interrupted::Cancelled(CancelCause::Dropped));
+    }
+
+    /// Stops waiting; the job goes on.
+    pub(super) fn leave(&mut self) {
+        self.polled = None;
+    }
+
+    /// On one of the pool's own workers: runs the job here if it is still queued.
+    pub(super) fn claim_if_own(&self) {
         if !self.cell.meta.shared.is_own_worker() {
             return;
         }
@@ -164,27 +197,8 @@ impl<T> Future for JobHandle<T> {
     type Output = Result<T, JobError>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        this.claim_if_own();
-        let waiting =
-            this.polled.get_or_insert_with(|| Waiting::new(ResultWait(this.cell.clone()), &this.cell.meta.cx));
-        match Pin::new(waiting).poll(task) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(result)) => {
-                this.polled = None;
-                Poll::Ready(result)
-            }
-            Poll::Ready(Err(why)) => {
-                this.cell.shed(why);
-                // Running jobs are waited for, whatever their context says.
-                let rest = Waiting::new(ResultWait(this.cell.clone()), &Context::background());
-                let polled = Pin::new(this.polled.insert(rest)).poll(task);
-                polled.map(|ended| match ended {
-                    Ok(result) => result,
-                    Err(_) => unreachable!("the background context never ends"),
-                })
-            }
-        }
+        self.claim_if_own();
+        self.poll_result(&Waiter::task(task.waker()))
     }
 }
 

@@ -16,6 +16,7 @@ mod job;
 mod lifecycle;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
+mod partial;
 mod shared;
 mod slot;
 mod stats;
@@ -26,6 +27,7 @@ mod worker;
 
 pub use builder::PoolBuilder;
 pub use handle::JobHandle;
+pub use partial::{Arrived, BranchError, Incomplete, Partial};
 pub(crate) use slot::Slot;
 pub use stats::PoolStats;
 pub use submit::{JobBuilder, Submit};
