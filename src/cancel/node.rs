@@ -84,15 +84,15 @@ impl Node {
     }
 
     pub(super) fn child(node: &Arc<Self>) -> Arc<Self> {
-        let joined = match node.cause() {
-            Some(why) => Err(why),
-            None => node.join("token: a child joins without a look under the lock", |inner| {
-                let fresh = Self::make(None, Parents::One(node.clone()));
-                let child = inner.renew(fresh);
-                child.place.store(inner.children.join(child.clone()), Ordering::Relaxed);
-                (child, inner.parents.any(Node::is_orphan))
-            }),
-        };
+        if let Some(why) = node.cause() {
+            return Self::born_cancelled(why);
+        }
+        let fresh = Self::make(None, Parents::One(node.clone())); // not under the lock, which siblings may wait for
+        let joined = node.join("token: a child joins without a look under the lock", |inner| {
+            let child = inner.renew(fresh);
+            child.place.store(inner.children.join(child.clone()), Ordering::Relaxed);
+            (child, inner.parents.any(Node::is_orphan))
+        });
         let (child, long) = joined.unwrap_or_else(|why| (Self::born_cancelled(why), false));
         if long {
             Self::shorten(node);
