@@ -198,3 +198,23 @@ fn loom_a_chain_let_go_by_all_at_once_leaves_its_root() {
     twin("token: a dropped child stays on the list", a_chain_let_go_by_all_at_once);
     twin("token: nobody is told that only descendants are left", a_chain_let_go_by_all_at_once);
 }
+
+/// The new child may get the allocation of the one that goes, or come too early for that.
+fn a_child_made_while_another_goes() {
+    let root = CancelToken::new();
+    let old = root.child();
+    let goes = spawn(move || drop(old));
+    let new = root.child();
+    assert!(!new.is_cancelled());
+    root.cancel();
+    assert!(new.is_cancelled());
+    goes.join().unwrap();
+    drop(new);
+    assert_eq!(root.registrations(), 0);
+}
+
+#[test]
+fn loom_a_child_made_while_another_goes_is_its_own() {
+    model("a child made while another goes is its own", a_child_made_while_another_goes);
+    twin("token: a dropped child stays on the list", a_child_made_while_another_goes);
+}
