@@ -4,8 +4,12 @@ use super::CancelToken;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::{CancelCause, Interrupted};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::model::{model, spawn, twin};
 use crate::wait::{At, block_on};
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
 
 fn wait(token: &CancelToken) -> Interrupted {
     block_on(token.waiting(), &At(Deadline::NEVER, Clock::system())).unwrap()
@@ -95,4 +99,122 @@ fn shorten_against_cancel() {
 fn loom_a_chain_made_shorter_during_cancel_ends_cancelled() {
     model("a chain made shorter during cancel ends cancelled", shorten_against_cancel);
     twin("token: a child joins without a look under the lock", shorten_against_cancel);
+}
+
+fn a_callback_against_cancel() {
+    let token = CancelToken::new();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let (count, other) = (ran.clone(), token.clone());
+    let canceller = spawn(move || other.cancel());
+    token
+        .on_cancel(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        })
+        .keep();
+    canceller.join().unwrap();
+    assert_eq!(ran.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn loom_a_callback_that_meets_a_cancel_runs_once() {
+    model("a callback that meets a cancel runs once", a_callback_against_cancel);
+    twin("token: a callback joins without a look under the lock", a_callback_against_cancel);
+    twin("token: who joins does not mark the node", a_callback_against_cancel);
+}
+
+fn a_callback_taken_back_during_cancel() {
+    let token = CancelToken::new();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let (count, other) = (ran.clone(), token.clone());
+    let registration = token.on_cancel(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let canceller = spawn(move || other.cancel());
+    drop(registration);
+    let too_late = token.is_cancelled();
+    canceller.join().unwrap();
+    let ran = ran.load(Ordering::Relaxed);
+    assert!(ran == 0 || too_late && ran == 1, "it ran {ran} times, taken back in time: {}", !too_late);
+    assert_eq!(token.registrations(), 0);
+}
+
+#[test]
+fn loom_a_callback_taken_back_in_time_never_runs() {
+    model("a callback taken back in time never runs", a_callback_taken_back_during_cancel);
+    twin("token: a dropped registration stays on the list", a_callback_taken_back_during_cancel);
+}
+
+/// A child joins while its parent, bare until then, is cancelled by the exchange that bare nodes are cancelled by.
+fn a_bare_child_gets_a_child_during_cancel() {
+    let root = CancelToken::new();
+    let middle = root.child();
+    let canceller = spawn(move || root.cancel());
+    let leaf = middle.child();
+    canceller.join().unwrap();
+    assert!(middle.is_cancelled() && leaf.is_cancelled());
+}
+
+#[test]
+fn loom_a_bare_node_that_gets_a_child_during_cancel_passes_it_on() {
+    model("a bare node that gets a child during cancel passes it on", a_bare_child_gets_a_child_during_cancel);
+    twin("token: who joins does not mark the node", a_bare_child_gets_a_child_during_cancel);
+}
+
+fn a_wait_taken_back_during_cancel() {
+    let root = CancelToken::new();
+    let (leaf, other) = (root.child(), root.clone());
+    let canceller = spawn(move || other.cancel());
+    let mut wait = Box::pin(leaf.cancelled());
+    let polled = wait.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    drop(wait);
+    assert_eq!(leaf.registrations(), 0);
+    canceller.join().unwrap();
+    assert!(leaf.is_cancelled());
+    assert!(polled.is_pending() || polled == Poll::Ready(Interrupted::Cancelled(CancelCause::Requested)));
+}
+
+#[test]
+fn loom_a_wait_taken_back_during_cancel_leaves_nothing() {
+    model("a wait taken back during cancel leaves nothing", a_wait_taken_back_during_cancel);
+    twin("token: a dropped registration stays on the list", a_wait_taken_back_during_cancel);
+}
+
+/// The last two who hold a token let go at once, and so does the child that keeps its node.
+fn a_chain_let_go_by_all_at_once() {
+    let root = CancelToken::new();
+    let middle = root.child();
+    let (leaf, other) = (middle.child(), middle.clone());
+    let second = spawn(move || drop(other));
+    let third = spawn(move || drop(leaf));
+    drop(middle);
+    second.join().unwrap();
+    third.join().unwrap();
+    assert_eq!(root.registrations(), 0);
+}
+
+#[test]
+fn loom_a_chain_let_go_by_all_at_once_leaves_its_root() {
+    model("a chain let go by all at once leaves its root", a_chain_let_go_by_all_at_once);
+    twin("token: a dropped child stays on the list", a_chain_let_go_by_all_at_once);
+    twin("token: nobody is told that only descendants are left", a_chain_let_go_by_all_at_once);
+}
+
+/// The new child may get the allocation of the one that goes, or come too early for that.
+fn a_child_made_while_another_goes() {
+    let root = CancelToken::new();
+    let old = root.child();
+    let goes = spawn(move || drop(old));
+    let new = root.child();
+    assert!(!new.is_cancelled());
+    root.cancel();
+    assert!(new.is_cancelled());
+    goes.join().unwrap();
+    drop(new);
+    assert_eq!(root.registrations(), 0);
+}
+
+#[test]
+fn loom_a_child_made_while_another_goes_is_its_own() {
+    model("a child made while another goes is its own", a_child_made_while_another_goes);
+    twin("token: a dropped child stays on the list", a_child_made_while_another_goes);
 }

@@ -1,27 +1,32 @@
 //! [`CancelToken`]: cooperative cancellation in a tree. A parent cancels its children, never the reverse.
 //!
-//! What a user holds is a handle: its node, and for each parent the parent's handle with the place of the node in the
-//! parent's list. A handle keeps its ancestors' handles alive, so a token in the middle of a chain may be dropped and the
-//! chain holds; dropping the last handle of a token takes its node off its parents' lists, locking only those lists.
-//! An ancestor that only one descendant still holds is a mere link of the chain: it is taken out when that descendant
-//! gets a child, or a job that submits its successor for ever would make a chain for ever.
+//! A token is a counted hold on a node. A node keeps its parents, so a token in the middle of a chain may be dropped and
+//! the chain holds; when nobody holds a token and it has no children left, its node goes off its parents' lists, locking
+//! only those lists. An ancestor that only one descendant still keeps is a mere link of the chain: it is taken out when
+//! that descendant gets a child, or a job that submits its successor for ever would make a chain for ever.
 //!
-//! **Invariants** and **Locking**: those of `node.rs`; and a handle's list of parents is locked before a node's lists,
-//! never after.
+//! **Invariants** and **Locking**: those of `node.rs`.
 
+mod cause;
+mod guard;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
 mod node;
+mod parents;
+mod places;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
+
+pub use guard::{DropGuard, Registration};
 
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::{CancelCause, Interrupted};
-use crate::sync::{Arc, Mutex, Waiter};
-use crate::wait::line::Place;
+use crate::sync::{Arc, Waiter};
 use crate::wait::{At, Nothing, Wait, Waiting};
 use node::Node;
+use places::Place;
+use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -45,20 +50,37 @@ use std::task::{self, Poll};
 /// assert_eq!(request.check(), Err(Interrupted::Cancelled(CancelCause::Requested)));
 /// ```
 #[derive(Clone)]
-pub struct CancelToken(Option<Arc<Handle>>);
+pub struct CancelToken(Option<Held>);
 
-struct Handle {
-    node: Arc<Node>,
-    parents: Mutex<Parents>,
+/// One of those who hold a token.
+struct Held(Arc<Node>);
+
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        self.0.hold();
+        Self(self.0.clone())
+    }
 }
 
-/// None for a root, one for a child, two for a link; each with the place in its list.
-type Parents = [Option<(Arc<Handle>, Place)>; 2];
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
 
 impl CancelToken {
     /// A token of its own, not cancelled.
     pub fn new() -> Self {
-        Self(Some(Arc::new(Handle { node: Arc::new(Node::new()), parents: Mutex::new([None, None]) })))
+        Self::of(Node::new())
+    }
+
+    fn of(node: Arc<Node>) -> Self {
+        Self(Some(Held(node)))
+    }
+
+    #[inline]
+    fn node(&self) -> Option<&Arc<Node>> {
+        self.0.as_ref().map(|held| &held.0)
     }
 
     /// A token that is never cancelled and costs nothing. [`cancel`](Self::cancel) on it does nothing.
@@ -68,9 +90,13 @@ impl CancelToken {
 
     /// A token that is cancelled with this one, and may be cancelled without it. The child of a cancelled token is born
     /// cancelled.
+    ///
+    /// # Performance
+    ///
+    /// One allocation. Among many children, making and dropping one costs the same.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self::below([self.0.as_ref(), None])
+        Self::of(self.node().map_or_else(Node::new, Node::child))
     }
 
     /// A child of both: cancelled when either is.
@@ -86,17 +112,32 @@ impl CancelToken {
     /// ```
     #[must_use]
     pub fn link(&self, other: &CancelToken) -> Self {
-        Self::below([self.0.as_ref(), other.0.as_ref()])
+        Self::any([self, other])
     }
 
-    fn below(parents: [Option<&Arc<Handle>>; 2]) -> Self {
-        let node = Arc::new(Node::new());
-        let parents = parents.map(|parent| {
-            let parent = parent?;
-            parent.shorten();
-            Some((parent.clone(), parent.node.adopt(&node)?))
-        });
-        Self(Some(Arc::new(Handle { node, parents: Mutex::new(parents) })))
+    /// A child of all of `tokens`: cancelled when any is, for the cause of whichever was first. Of none, a token of its
+    /// own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::{CancelCause, CancelToken, Interrupted};
+    /// let (client, shutdown, budget) = (CancelToken::new(), CancelToken::new(), CancelToken::new());
+    /// let token = CancelToken::any([&client, &shutdown, &budget]);
+    /// budget.cancel_because(CancelCause::Because("out of budget"));
+    /// assert_eq!(token.check(), Err(Interrupted::Cancelled(CancelCause::Because("out of budget"))));
+    /// assert!(!client.is_cancelled());
+    /// ```
+    #[must_use]
+    pub fn any<I>(tokens: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Borrow<CancelToken>,
+    {
+        // Held while the child joins them: an iterator may give away the last hold on a parent.
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        let parents: Vec<_> = tokens.iter().filter_map(|token| token.borrow().node()).collect();
+        Self::of(Node::below(&parents))
     }
 
     /// Cancels this token and all below it. When it returns, every child is cancelled and every waiter woken; that
@@ -107,8 +148,8 @@ impl CancelToken {
 
     /// [`cancel`](Self::cancel) with a cause. If the token is cancelled already, the earlier cause stays.
     pub fn cancel_because(&self, cause: CancelCause) {
-        if let Some(handle) = &self.0 {
-            Node::cancel(&handle.node, Interrupted::Cancelled(cause));
+        if let Some(node) = self.node() {
+            Node::cancel(node, Interrupted::Cancelled(cause));
         }
     }
 
@@ -117,13 +158,14 @@ impl CancelToken {
     /// # Performance
     ///
     /// One atomic load: put it in the innermost loop.
+    #[inline]
     pub fn is_cancelled(&self) -> bool {
-        self.0.as_ref().is_some_and(|handle| handle.node.is_cancelled())
+        self.node().is_some_and(|node| node.is_cancelled())
     }
 
     /// Why it was cancelled, if it was.
     pub fn cause(&self) -> Option<Interrupted> {
-        self.0.as_ref().and_then(|handle| handle.node.cause())
+        self.node().and_then(|node| node.cause())
     }
 
     /// `Err` once it has been cancelled, for `?`.
@@ -140,26 +182,68 @@ impl CancelToken {
         Cancelled::new(self, Deadline::NEVER, Clock::system())
     }
 
+    /// Runs `f` with the cause when the token is cancelled: on the thread that cancels it, or here and now if it is
+    /// cancelled already. It runs at most once, under no lock, so it may use this token as it likes; a panic in it goes
+    /// nowhere.
+    ///
+    /// Dropping the [`Registration`] undoes it: if the token is not cancelled when that drop returns, `f` never runs. A
+    /// cancellation that came first has taken `f` and runs it, perhaps still while the drop returns: dropping does not
+    /// wait for it. When the call of [`cancel`](Self::cancel) that won returns, `f` has run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use watertight::CancelToken;
+    ///
+    /// let token = CancelToken::new();
+    /// let (told, hears) = channel();
+    /// token.on_cancel(move |why| told.send(why).unwrap()).keep();
+    /// let undone = token.on_cancel(|_| unreachable!("nobody cancelled it while it was registered"));
+    /// drop(undone);
+    /// token.cancel();
+    /// assert_eq!(hears.recv().ok(), token.cause());
+    /// ```
+    pub fn on_cancel(&self, f: impl FnOnce(Interrupted) + Send + 'static) -> Registration {
+        Registration::new(self, f)
+    }
+
+    /// A guard that cancels this token for [`CancelCause::Dropped`] when it is dropped: whatever way a scope is left, what
+    /// it started stops.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::CancelToken;
+    ///
+    /// fn first_answer(token: &CancelToken) -> Result<u8, std::num::ParseIntError> {
+    ///     let guard = token.drop_guard(); // an early return stops the others
+    ///     let answer = "x".parse()?;
+    ///     guard.disarm();
+    ///     Ok(answer)
+    /// }
+    /// let token = CancelToken::new();
+    /// assert!(first_answer(&token).is_err() && token.is_cancelled());
+    /// ```
+    pub fn drop_guard(&self) -> DropGuard {
+        DropGuard::new(self)
+    }
+
     /// The wait for it, for `Until::cancel`.
     pub(crate) fn waiting(&self) -> TokenWait {
         TokenWait { token: self.clone(), place: None }
     }
 
-    /// How many waiters and children are registered.
+    /// How many waiters, callbacks and children are registered.
     #[cfg(test)]
     pub(crate) fn registrations(&self) -> usize {
-        self.0.as_ref().map_or(0, |handle| handle.node.registrations())
+        self.node().map_or(0, |node| node.registrations())
     }
 
-    /// How many handles it keeps alive in a row, itself included.
-    #[cfg(test)]
+    /// How many tokens it keeps alive in a row, itself included.
+    #[cfg(all(test, not(watertight_loom)))]
     pub(crate) fn depth(&self) -> usize {
-        let (mut depth, mut at) = (0, self.0.clone());
-        while let Some(handle) = at {
-            at = handle.parents.lock().iter().flatten().next().map(|(parent, _)| parent.clone());
-            depth += 1;
-        }
-        depth
+        self.node().map_or(0, Node::depth)
     }
 
     pub(crate) fn is_never(&self) -> bool {
@@ -180,47 +264,10 @@ impl RefUnwindSafe for CancelToken {}
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0, self.cause()) {
+        match (self.node(), self.cause()) {
             (None, _) => f.write_str("CancelToken(never)"),
             (_, None) => f.write_str("CancelToken(live)"),
             (_, Some(cause)) => write!(f, "CancelToken({cause})"),
-        }
-    }
-}
-
-impl Handle {
-    /// Takes out ancestors that nobody but this handle holds: nobody can cancel them any more but through their own
-    /// parents, so this node may as well stand on those parents' lists itself.
-    fn shorten(&self) {
-        let mut parents = self.parents.lock();
-        for slot in parents.iter_mut() {
-            while let Some((parent, _)) = slot.as_ref().filter(|(parent, _)| Arc::strong_count(parent) == 1) {
-                let above = parent.parents.lock().clone();
-                let ([Some((grand, _)), None] | [None, Some((grand, _))]) = above else { break };
-                // A cancellation from above finds it on one of the two lists, or has set the flag it sees as it joins.
-                let joined = grand.node.adopt(&self.node).map(|place| (grand, place));
-                *slot = joined;
-            }
-        }
-    }
-}
-
-impl Drop for Handle {
-    /// Takes the node off its parents' lists and lets the parents' handles go: in a loop, since the last handle of a
-    /// long chain would otherwise drop its ancestors recursively.
-    fn drop(&mut self) {
-        let mut gone: Vec<Arc<Handle>> = Vec::new();
-        let leave = |parents: Parents, gone: &mut Vec<Arc<Handle>>| {
-            for (parent, place) in parents.into_iter().flatten() {
-                parent.node.disown(place);
-                gone.push(parent);
-            }
-        };
-        leave(std::mem::take(&mut *self.parents.lock()), &mut gone);
-        while let Some(parent) = gone.pop() {
-            if let Ok(last) = Arc::try_unwrap(parent) {
-                leave(std::mem::take(&mut *last.parents.lock()), &mut gone);
-            }
         }
     }
 }
@@ -236,15 +283,15 @@ impl Wait for TokenWait {
     type Output = Interrupted;
 
     fn poll_wait(&mut self, w: &Waiter) -> Poll<Interrupted> {
-        match &self.token.0 {
+        match self.token.node() {
             None => Poll::Pending,
-            Some(handle) => handle.node.poll_wait(&mut self.place, w),
+            Some(node) => node.poll_wait(&mut self.place, w),
         }
     }
 
     fn give_up(&mut self) {
-        if let (Some(handle), Some(place)) = (&self.token.0, self.place.take()) {
-            handle.node.leave(place);
+        if let (Some(node), Some(place)) = (self.token.node(), self.place.take()) {
+            node.withdraw(place);
         }
     }
 }

@@ -1,132 +1,396 @@
 //! The nodes of the token tree: a flag, a cause, who waits, and the children.
 //!
-//! **States.** live → cancelled. **Invariants.** 1. The flag is set, the cause stored and the lists are taken under one
-//! lock, and whoever joins a list looks at the cause under the same lock: nobody joins a cancelled node. 2. A node knows
-//! its children and never its parent. 3. The first cause wins. **Locking.** Never two node locks at once: `cancel`
-//! takes a node's lists, lets go, and only then visits the children. Wakers run, and are cloned
-//! and dropped, under no lock.
+//! **States**, in one word: live → cancelled for a cause; and beside it *listed*, once anybody has joined a list of the
+//! node's, and *orphan*, once nobody holds the token itself and only descendants keep the node.
+//!
+//! **Invariants.** 1. A node that is not listed is cancelled by one exchange of its word and nothing else: nobody waits
+//! there. A listed one is cancelled under its lock, and its lists are taken in the same critical section. 2. Who joins a
+//! list marks the node as listed and looks at its cause, in one step under its lock: nobody joins a cancelled node. 3.
+//! The first cause wins. 4. A node is on its parents' lists as long as somebody holds its token or it has children, and
+//! keeps its parents that long. Whoever ends that takes it off. 5. The count of handles is not kept once it has been
+//! seen at one by whoever lets go: nobody else is left to read it.
+//!
+//! **Locking.** Never two node locks at once: `cancel` takes a node's lists, lets go, and only then visits the children
+//! that need more than an exchange. Wakers and callbacks run, and are cloned and dropped, under no lock.
 
+use super::cause::{TEXT, decode, encode};
+use super::parents::Parents;
+use super::places::{NOWHERE, Place, Places};
 use crate::error::Interrupted;
-use crate::sync::atomic::{AtomicU8, Ordering};
-use crate::sync::{Arc, Mutex, Waiter, broken};
-use crate::wait::line::{Line, Place};
+use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex, Waiter, broken, drop_quietly, quietly};
 use std::task::Poll;
 
-#[derive(Debug)]
+/// The bits of the word. The cause is a small number, not 0.
+const CAUSE: u8 = 0b0111;
+const LISTED: u8 = 0b1000;
+const ORPHAN: u8 = 0b1_0000;
+
 pub(super) struct Node {
-    fired: AtomicU8,
-    lists: Mutex<Lists>,
+    state: AtomicU8,
+    /// Its place with its only parent. Written by whoever joins that parent's list, under this node's lock or before
+    /// anybody else has the node.
+    place: AtomicU32,
+    handles: AtomicUsize,
+    inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
-struct Lists {
-    cause: Option<Interrupted>,
-    waiters: Line<Waiter>,
-    children: Line<Arc<Node>>,
+struct Inner {
+    parents: Parents,
+    children: Places<Arc<Node>>,
+    others: Option<Box<Places<Other>>>,
+    /// A child that is gone, to be made into the next.
+    spare: Option<Arc<Node>>,
+    text: &'static str,
+}
+
+pub(super) type Callback = Box<dyn FnOnce(Interrupted) + Send>;
+
+/// Who is on a node's lists and is not a node.
+enum Other {
+    Waiter(Waiter),
+    Callback(Callback),
+}
+
+impl Other {
+    /// Drops it; what that runs is the user's.
+    fn dismiss(self) {
+        match self {
+            Self::Waiter(waiter) => drop(waiter),
+            Self::Callback(callback) => drop_quietly(callback),
+        }
+    }
 }
 
 impl Node {
-    pub(super) fn new() -> Self {
-        Self::with_cause(None)
+    fn make(why: Option<Interrupted>, parents: Parents) -> Self {
+        let (code, text) = why.map_or((0, ""), encode);
+        let inner = Inner { parents, children: Places::None, others: None, spare: None, text };
+        Self {
+            state: AtomicU8::new(code),
+            place: AtomicU32::new(NOWHERE),
+            handles: AtomicUsize::new(1),
+            inner: Mutex::new(inner),
+        }
     }
 
-    fn with_cause(cause: Option<Interrupted>) -> Self {
-        Self {
-            fired: AtomicU8::new(u8::from(cause.is_some())),
-            lists: Mutex::new(Lists { cause, waiters: Line::new(), children: Line::new() }),
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self::make(None, Parents::None))
+    }
+
+    /// What is born cancelled needs no parent.
+    fn born_cancelled(why: Interrupted) -> Arc<Self> {
+        Arc::new(Self::make(Some(why), Parents::None))
+    }
+
+    pub(super) fn child(node: &Arc<Self>) -> Arc<Self> {
+        if let Some(why) = node.cause() {
+            return Self::born_cancelled(why);
         }
+        let fresh = Self::make(None, Parents::One(node.clone())); // not under the lock, which siblings may wait for
+        let joined = node.join("token: a child joins without a look under the lock", |inner| {
+            let child = inner.renew(fresh);
+            child.place.store(inner.children.join(child.clone()), Ordering::Relaxed);
+            (child, inner.parents.any(Node::is_orphan))
+        });
+        let (child, long) = joined.unwrap_or_else(|why| (Self::born_cancelled(why), false));
+        if long {
+            Self::shorten(node);
+        }
+        child
+    }
+
+    /// A child of several.
+    pub(super) fn below(parents: &[&Arc<Self>]) -> Arc<Self> {
+        if let [parent] = parents {
+            return Self::child(parent);
+        }
+        if let Some(why) = parents.iter().find_map(|parent| parent.cause()) {
+            return Self::born_cancelled(why);
+        }
+        let child = Self::new();
+        let mut joined = Vec::with_capacity(parents.len());
+        for parent in parents {
+            match parent.adopt(&child) {
+                Ok((place, long)) => {
+                    joined.push((Arc::clone(parent), place));
+                    if long {
+                        Self::shorten(parent);
+                    }
+                }
+                Err(why) => Self::cancel(&child, why),
+            }
+        }
+        child.inner.lock().parents = Parents::Many(Box::new(joined));
+        child
     }
 
     /// One load. Acquire, so that whoever sees the flag sees what the canceller did before.
+    #[inline]
     pub(super) fn is_cancelled(&self) -> bool {
-        self.fired.load(Ordering::Acquire) != 0
+        self.state.load(Ordering::Acquire) & CAUSE != 0
     }
 
+    #[inline]
     pub(super) fn cause(&self) -> Option<Interrupted> {
-        if self.is_cancelled() { self.lists.lock().cause } else { None }
+        match self.state.load(Ordering::Acquire) & CAUSE {
+            0 => None,
+            TEXT => Some(decode(TEXT, self.inner.lock().text)),
+            code => Some(decode(code, "")),
+        }
+    }
+
+    /// Cancels a live node that nobody has joined. Fails if it is neither, and for a cause that does not fit the word.
+    fn cancel_bare(&self, code: u8) -> bool {
+        // The look spares a locked instruction that would fail.
+        let may_be = code != TEXT && self.state.load(Ordering::Relaxed) == 0;
+        may_be && self.state.compare_exchange(0, code, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// Marks the node as one to be cancelled under its lock, which the caller holds, and says its cause.
+    fn list(&self) -> u8 {
+        let mut state = self.state.load(Ordering::Acquire);
+        if state & (LISTED | CAUSE) == 0 && !broken("token: who joins does not mark the node") {
+            state = self.state.fetch_or(LISTED, Ordering::AcqRel);
+        }
+        state & CAUSE
     }
 
     /// Cancels the node and all below it, then wakes everybody who waits. A loop, not a recursion: a chain may be deep.
-    pub(super) fn cancel(node: &Arc<Self>, cause: Interrupted) {
-        let mut to_visit = vec![node.clone()];
-        let mut to_wake = Vec::new();
+    pub(super) fn cancel(node: &Arc<Self>, why: Interrupted) {
+        let (code, text) = encode(why);
+        if node.cancel_bare(code) {
+            return;
+        }
+        let (mut to_visit, mut to_tell) = (Vec::new(), Vec::new());
+        node.fire(code, text, &mut to_visit, &mut to_tell);
         while let Some(node) = to_visit.pop() {
-            let mut lists = node.lists.lock();
-            if lists.cause.is_some() && !broken("token: a later cause replaces the first") {
+            node.fire(code, text, &mut to_visit, &mut to_tell);
+        }
+        // Those who wait are woken before any callback runs: it may take its time.
+        let mut callbacks = Vec::new();
+        for others in to_tell {
+            others.for_each(|other| match other {
+                Other::Waiter(waiter) => waiter.wake(),
+                Other::Callback(callback) => callbacks.push(callback),
+            });
+        }
+        callbacks.into_iter().for_each(|callback| quietly(move || callback(why)));
+    }
+
+    #[expect(clippy::vec_box, reason = "they are boxed where they are taken from")]
+    fn fire(&self, code: u8, text: &'static str, to_visit: &mut Vec<Arc<Self>>, to_tell: &mut Vec<Box<Places<Other>>>) {
+        let mut inner = self.inner.lock();
+        if self.list() != 0 && !broken("token: a later cause replaces the first") {
+            return;
+        }
+        inner.text = text;
+        self.state.fetch_or(code, Ordering::Release);
+        to_tell.extend(inner.others.take());
+        // The bare ones stay on the list: each takes itself off when it is dropped, and until then nothing is owed it.
+        inner.children.take_if(to_visit, |child| !child.cancel_bare(code) && !child.is_cancelled());
+    }
+
+    /// Joins a list by `join`, or says why nobody can join any more. `careless` is the twin that looks before the lock.
+    fn join<T>(&self, careless: &str, join: impl FnOnce(&mut Inner) -> T) -> Result<T, Interrupted> {
+        if broken(careless) {
+            if let Some(why) = self.cause() {
+                return Err(why);
+            }
+            let mut inner = self.inner.lock();
+            self.list();
+            return Ok(join(&mut inner));
+        }
+        let mut inner = self.inner.lock();
+        match self.list() {
+            0 => Ok(join(&mut inner)),
+            code => Err(decode(code, inner.text)),
+        }
+    }
+
+    /// Takes `child` in: cancelled with this node from now on. Says whether this node should be [shortened](Self::shorten).
+    fn adopt(&self, child: &Arc<Self>) -> Result<(Place, bool), Interrupted> {
+        self.join("token: a child joins without a look under the lock", |inner| {
+            (inner.children.join(child.clone()), inner.parents.any(Node::is_orphan))
+        })
+    }
+
+    fn is_orphan(&self) -> bool {
+        self.state.load(Ordering::Acquire) & ORPHAN != 0
+    }
+
+    /// Takes out ancestors that only this node keeps: nobody can cancel them any more but through their own parents, so
+    /// this node may as well stand on those parents' lists itself.
+    fn shorten(node: &Arc<Self>) {
+        let mut nth = 0;
+        loop {
+            let Some((parent, place)) = node.inner.lock().parents.nth(nth, &node.place) else { return };
+            let Some(above) = parent.as_link() else {
+                nth += 1;
                 continue;
-            }
-            lists.cause = Some(cause);
-            node.fired.swap(1, Ordering::Release);
-            to_wake.extend(lists.waiters.empty());
-            to_visit.extend(lists.children.empty());
-        }
-        to_wake.into_iter().for_each(Waiter::wake);
-    }
-
-    /// Takes `child` in: cancelled with it from now on. If this node is cancelled already, so is the child.
-    pub(super) fn adopt(&self, child: &Arc<Node>) -> Option<Place> {
-        if broken("token: a child joins without a look under the lock") {
-            if let Some(cause) = self.cause() {
-                Node::cancel(child, cause);
-                return None;
-            }
-            return Some(self.lists.lock().children.join(child.clone()));
-        }
-        let mut lists = self.lists.lock();
-        match lists.cause {
-            None => Some(lists.children.join(child.clone())),
-            Some(cause) => {
-                drop(lists);
-                Node::cancel(child, cause);
-                None
+            };
+            // A cancellation from above finds this node on one of the two lists, or has set the flag it sees as it joins.
+            match above.adopt(node) {
+                Err(why) => return Self::cancel(node, why),
+                Ok((new, _)) => {
+                    let replaced = node.inner.lock().parents.replace(&node.place, (&parent, place), (&above, new));
+                    // Somebody else may have done the same meanwhile.
+                    let (left, place) = if replaced { (parent, place) } else { (above, new) };
+                    Self::leave(left, place);
+                }
             }
         }
     }
 
-    pub(super) fn disown(&self, place: Place) {
+    /// The parent of a node that is a mere link of a chain.
+    fn as_link(&self) -> Option<Arc<Self>> {
+        if !self.is_orphan() {
+            return None;
+        }
+        let inner = self.inner.lock();
+        match &inner.parents {
+            Parents::One(above) if inner.children.len() == 1 && inner.others.is_none() => Some(above.clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes the child at `place` off the list of `parent`, and `parent` off those of its parents if that leaves nobody
+    /// to keep it, and so on: in a loop, since the last of a long chain would otherwise let go of it recursively.
+    fn leave(parent: Arc<Self>, place: Place) {
         if broken("token: a dropped child stays on the list") {
             return;
         }
-        let child = self.lists.lock().children.leave(place);
-        drop(child);
+        let (mut next, mut more) = (Some((parent, place)), Vec::new());
+        while let Some((parent, place)) = next.take().or_else(|| more.pop()) {
+            let mut inner = parent.inner.lock();
+            let gone = inner.children.leave(place).and_then(|child| inner.keep_spare(child));
+            let left = (inner.children.len() == 0 && parent.is_orphan()).then(|| inner.leave());
+            drop(inner);
+            drop(gone);
+            if let Some((parents, others)) = left {
+                others.for_each(Other::dismiss);
+                next = parents.each(&parent.place, &mut more);
+            }
+        }
+    }
+
+    /// One more holds the token.
+    pub(super) fn hold(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less holds the token.
+    pub(super) fn let_go(&self) {
+        // The only one left needs no locked instruction to know it: nobody else could add to the count.
+        if self.handles.load(Ordering::Acquire) != 1 && self.handles.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        if inner.children.len() > 0 {
+            if !broken("token: nobody is told that only descendants are left") {
+                self.state.fetch_or(ORPHAN, Ordering::AcqRel);
+            }
+            return;
+        }
+        let (parents, others) = inner.leave();
+        drop(inner);
+        others.for_each(Other::dismiss);
+        let mut more = Vec::new();
+        if let Some((parent, place)) = parents.each(&self.place, &mut more) {
+            Self::leave(parent, place);
+        }
+        more.into_iter().for_each(|(parent, place)| Self::leave(parent, place));
     }
 
     /// Says the cause, or leaves `w` to be woken.
     pub(super) fn poll_wait(&self, place: &mut Option<Place>, w: &Waiter) -> Poll<Interrupted> {
-        if broken("token: a waiter joins without a look under the lock") {
-            if let Some(cause) = self.cause() {
-                return Poll::Ready(cause);
+        let mut mine = Some(Other::Waiter(w.clone())); // cloning and dropping a waker is the executor's code
+        let joined = self.join("token: a waiter joins without a look under the lock", |inner| {
+            let others = inner.others.get_or_insert_with(|| Box::new(Places::None));
+            match place.and_then(|place| others.get_mut(place)) {
+                Some(Other::Waiter(there)) if there.will_wake(w) => {}
+                Some(there) => mine = mine.take().map(|mine| std::mem::replace(there, mine)),
+                None => *place = mine.take().map(|mine| others.join(mine)),
             }
-            *place = Some(self.lists.lock().waiters.join(w.clone()));
-            return Poll::Pending;
+        });
+        if let Some(spare) = mine {
+            spare.dismiss();
         }
-        let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
-        let mut lists = self.lists.lock();
-        if let Some(cause) = lists.cause {
-            drop(lists);
-            return Poll::Ready(cause);
-        }
-        let spare = match place.and_then(|place| lists.waiters.get_mut(place)) {
-            Some(there) if there.will_wake(w) => Some(mine),
-            Some(there) => Some(std::mem::replace(there, mine)),
-            None => {
-                *place = Some(lists.waiters.join(mine));
-                None
-            }
-        };
-        drop(lists);
-        drop(spare);
-        Poll::Pending
+        joined.map_or_else(Poll::Ready, |()| Poll::Pending)
     }
 
-    pub(super) fn leave(&self, place: Place) {
-        let waiter = self.lists.lock().waiters.leave(place);
-        drop(waiter);
+    /// Leaves `callback` to be run, or gives it back with the cause.
+    pub(super) fn call(&self, callback: Callback) -> Result<Place, (Callback, Interrupted)> {
+        let mut callback = Some(callback);
+        let joined = self.join("token: a callback joins without a look under the lock", |inner| {
+            let others = inner.others.get_or_insert_with(|| Box::new(Places::None));
+            callback.take().map(|callback| others.join(Other::Callback(callback)))
+        });
+        match (joined, callback) {
+            (Err(why), Some(callback)) => Err((callback, why)),
+            (joined, _) => Ok(joined.ok().flatten().unwrap_or(NOWHERE)),
+        }
     }
 
+    /// Takes a waiter or a callback off the list. One that a cancellation has taken is not there any more.
+    pub(super) fn withdraw(&self, place: Place) {
+        if broken("token: a dropped registration stays on the list") {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        let other = inner.others.as_mut().and_then(|others| others.leave(place));
+        if inner.others.as_ref().is_some_and(|others| others.len() == 0) {
+            inner.others = None;
+        }
+        drop(inner);
+        if let Some(other) = other {
+            other.dismiss();
+        }
+    }
+
+    /// How many waiters, callbacks and children are registered.
     #[cfg(test)]
     pub(super) fn registrations(&self) -> usize {
-        let lists = self.lists.lock();
-        lists.waiters.len() + lists.children.len()
+        let inner = self.inner.lock();
+        inner.children.len() + inner.others.as_ref().map_or(0, |others| others.len())
+    }
+
+    /// How many nodes it keeps alive in a row, itself included.
+    #[cfg(all(test, not(watertight_loom)))]
+    pub(super) fn depth(node: &Arc<Self>) -> usize {
+        let (mut depth, mut at) = (0, Some(node.clone()));
+        while let Some(node) = at {
+            at = node.inner.lock().parents.nth(0, &node.place).map(|(parent, _)| parent);
+            depth += 1;
+        }
+        depth
+    }
+}
+
+impl Inner {
+    /// `fresh` in the allocation of the spare, if nobody looks at that one any more.
+    fn renew(&mut self, fresh: Node) -> Arc<Node> {
+        let Some(mut spare) = self.spare.take() else { return Arc::new(fresh) };
+        match Arc::get_mut(&mut spare) {
+            Some(node) => *node = fresh,
+            None => return Arc::new(fresh),
+        }
+        spare
+    }
+
+    /// Keeps a child that is gone if it is the only one kept and had no lists, so that spares have no spares. Else it is
+    /// given back, to be dropped under no lock.
+    fn keep_spare(&mut self, child: Arc<Node>) -> Option<Arc<Node>> {
+        if self.spare.is_some() || child.state.load(Ordering::Relaxed) & LISTED != 0 {
+            return Some(child);
+        }
+        self.spare = Some(child);
+        None
+    }
+
+    /// What is to be let go, under no lock, when nobody keeps the node any more.
+    fn leave(&mut self) -> (Parents, Places<Other>) {
+        let others = self.others.take().map_or(Places::None, |others| *others);
+        (std::mem::replace(&mut self.parents, Parents::None), others)
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::sync::Mutex;
 use proptest::prelude::*;
 
 #[test]
@@ -104,6 +105,149 @@ fn futures_test_waker() -> (std::task::Waker, std::sync::Arc<std::sync::atomic::
     (std::sync::Arc::new(Count(count.clone())).into(), count)
 }
 
+#[test]
+fn a_fan_of_a_million_is_cancelled_and_dropped_in_any_order() {
+    let root = CancelToken::new();
+    let mut children: Vec<_> = (0..1_000_000).map(|_| root.child()).collect();
+    assert_eq!(root.registrations(), 1_000_000);
+    for step in [7, 3, 2] {
+        let mut at = 0;
+        children.retain(|_| {
+            at += 1;
+            at % step != 0
+        });
+        assert_eq!(root.registrations(), children.len());
+    }
+    root.cancel();
+    assert!(children.iter().all(CancelToken::is_cancelled));
+    drop(children);
+    assert_eq!(root.registrations(), 0);
+}
+
+#[test]
+fn any_is_cancelled_by_each_of_its_parents_and_leaves_them() {
+    for which in 0..4 {
+        let mut parents: Vec<_> = (0..4).map(|_| CancelToken::new()).collect();
+        let (owned, borrowed) = (CancelToken::any(parents.clone()), CancelToken::any(&parents));
+        let below = borrowed.child();
+        parents[which].cancel_because(CancelCause::Shutdown);
+        for token in [&owned, &borrowed, &below] {
+            assert_eq!(token.cause(), Some(Interrupted::Cancelled(CancelCause::Shutdown)));
+        }
+        assert!(CancelToken::any(&parents).is_cancelled());
+        parents.remove(which);
+        drop((owned, borrowed, below));
+        assert!(parents.iter().all(|parent| parent.registrations() == 0 && !parent.is_cancelled()));
+    }
+    let of_none = CancelToken::any::<[CancelToken; 0]>([]);
+    let of_never = CancelToken::any([CancelToken::never(), CancelToken::never()]);
+    assert!(!of_none.is_cancelled() && !of_never.is_cancelled());
+    of_never.cancel();
+    assert!(of_never.is_cancelled());
+}
+
+#[test]
+fn a_callback_runs_once_and_at_once_if_it_comes_late() {
+    let token = CancelToken::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = |name: &'static str| {
+        let seen = seen.clone();
+        move |why| seen.lock().push((name, why))
+    };
+    token.on_cancel(log("kept")).keep();
+    let held = token.on_cancel(log("held"));
+    drop(token.on_cancel(log("undone")));
+    token.cancel();
+    token.cancel();
+    let late = token.on_cancel(log("late"));
+    let why = Interrupted::Cancelled(CancelCause::Requested);
+    assert_eq!(*seen.lock(), [("kept", why), ("held", why), ("late", why)]);
+    drop((held, late));
+    assert_eq!(token.registrations(), 0);
+    let never = CancelToken::never().on_cancel(|_| unreachable!("never is never cancelled"));
+    never.keep();
+}
+
+#[test]
+fn a_callback_may_use_its_own_token_and_its_panic_harms_nobody() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let root = CancelToken::new();
+    let (token, inner) = (root.child(), root.child());
+    let ran = Arc::new(Mutex::new(0));
+    let (count, again) = (ran.clone(), ran.clone());
+    token.on_cancel(|_| panic!("on purpose")).keep();
+    let bomb = Bomb;
+    token.on_cancel(move |_| drop(bomb)).keep();
+    root.on_cancel(move |_| {
+        assert!(inner.is_cancelled() && inner.child().is_cancelled());
+        inner.cancel();
+        inner.on_cancel(move |_| *count.lock() += 1).keep();
+    })
+    .keep();
+    token.on_cancel(move |_| *again.lock() += 1).keep();
+    root.cancel();
+    assert_eq!(*ran.lock(), 2);
+
+    // What is dropped unrun is the user's too.
+    let bomb = Bomb;
+    drop(CancelToken::new().on_cancel(move |_| drop(bomb)));
+    let bomb = Bomb;
+    CancelToken::new().on_cancel(move |_| drop(bomb)).keep();
+}
+
+#[test]
+fn a_kept_callback_lives_as_long_as_the_token_or_a_descendant() {
+    let root = CancelToken::new();
+    let alive = Arc::new(());
+    let keep = |token: &CancelToken| {
+        let held = alive.clone();
+        token.on_cancel(move |_| drop(held)).keep();
+    };
+    keep(&root.child());
+    assert_eq!(Arc::strong_count(&alive), 1, "the token is gone and the callback with it");
+
+    let (middle, ran) = (root.child(), Arc::new(Mutex::new(false)));
+    let flag = ran.clone();
+    middle.on_cancel(move |_| *flag.lock() = true).keep();
+    let last = middle.child();
+    drop(middle);
+    let below = last.child(); // makes the chain shorter, but not by a token that somebody listens to
+    root.cancel();
+    assert!(*ran.lock() && below.is_cancelled());
+}
+
+#[test]
+fn a_drop_guard_cancels_unless_it_is_disarmed() {
+    let token = CancelToken::new();
+    let disarmed = token.drop_guard().disarm();
+    assert!(!disarmed.is_cancelled() && !token.is_cancelled());
+    let unwound = std::panic::catch_unwind(|| {
+        let _guard = token.drop_guard();
+        panic!("on purpose");
+    });
+    assert!(unwound.is_err());
+    assert_eq!(token.cause(), Some(Interrupted::Cancelled(CancelCause::Dropped)));
+}
+
+#[test]
+fn every_cause_is_told_as_it_was() {
+    let because = CancelCause::Because("of this");
+    for cause in [CancelCause::Requested, CancelCause::Shutdown, CancelCause::Dropped, because] {
+        let root = CancelToken::new();
+        let (bare, parent) = (root.child(), root.child());
+        let below = parent.child();
+        root.cancel_because(cause);
+        for token in [&root, &bare, &parent, &below, &below.child()] {
+            assert_eq!(token.cause(), Some(Interrupted::Cancelled(cause)));
+        }
+    }
+}
+
 /// What the tree must do, said naively: parents by index, causes found by walking up at the moment of the cancel.
 #[derive(Default)]
 struct Naive {
@@ -135,33 +279,61 @@ const CAUSES: [&str; 40] = [
     "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35", "36", "37", "38", "39",
 ];
 
+/// A callback of the script: on which token, whether it is registered still, and how often it has run for what.
+struct Called {
+    on: usize,
+    registration: Option<Registration>,
+    /// What the token's cause was when the callback was taken back; `None` if it was not.
+    taken_back: Option<Option<&'static str>>,
+    runs: Arc<Mutex<Vec<Interrupted>>>,
+}
+
 proptest! {
     #[test]
-    fn trees_do_what_the_naive_model_does(ops in prop::collection::vec((0u8..4, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..40)) {
+    fn trees_do_what_the_naive_model_does(ops in prop::collection::vec((0u8..7, any::<[prop::sample::Index; 3]>()), 1..40)) {
         let mut model = Naive::default();
         let mut real: Vec<Option<CancelToken>> = Vec::new();
+        let mut called: Vec<Called> = Vec::new();
         model.add(vec![]);
         real.push(Some(CancelToken::new()));
-        for (step, (op, i, j)) in ops.into_iter().enumerate() {
-            let (i, j) = (i.index(real.len()), j.index(real.len()));
-            match (op, real[i].clone(), real[j].clone()) {
-                (0, Some(parent), _) => { model.add(vec![i]); real.push(Some(parent.child())); }
-                (1, Some(a), Some(b)) => { model.add(vec![i, j]); real.push(Some(a.link(&b))); }
-                (2, Some(token), _) => { model.cancel(i, CAUSES[step]); token.cancel_because(CancelCause::Because(CAUSES[step])); }
-                (3, Some(_), _) if i > 0 => real[i] = None,
+        let why = |cause: Option<&'static str>| cause.map(|why| Interrupted::Cancelled(CancelCause::Because(why)));
+        for (step, (op, which)) in ops.into_iter().enumerate() {
+            let [i, j, k] = which.map(|index| index.index(real.len()));
+            match (op, real[i].clone(), real[j].clone(), real[k].clone()) {
+                (0, Some(parent), ..) => { model.add(vec![i]); real.push(Some(parent.child())); }
+                (1, Some(a), Some(b), _) => { model.add(vec![i, j]); real.push(Some(a.link(&b))); }
+                (2, Some(token), ..) => { model.cancel(i, CAUSES[step]); token.cancel_because(CancelCause::Because(CAUSES[step])); }
+                (3, Some(_), ..) if i > 0 => real[i] = None,
+                (4, Some(a), Some(b), Some(c)) => { model.add(vec![i, j, k]); real.push(Some(CancelToken::any([a, b, c]))); }
+                (5, Some(token), ..) => {
+                    let runs = Arc::new(Mutex::new(Vec::new()));
+                    let log = runs.clone();
+                    let registration = token.on_cancel(move |why| log.lock().push(why));
+                    called.push(Called { on: i, registration: Some(registration), taken_back: None, runs });
+                }
+                (6, ..) if !called.is_empty() => {
+                    let at = which[0].index(called.len());
+                    let one = &mut called[at];
+                    if one.registration.take().is_some() {
+                        one.taken_back = Some(model.cause[one.on]);
+                    }
+                }
                 _ => {}
             }
             for (k, token) in real.iter().enumerate() {
                 if let Some(token) = token {
-                    let cause = model.cause[k].map(|why| Interrupted::Cancelled(CancelCause::Because(why)));
-                    prop_assert_eq!(token.cause(), cause);
-                    prop_assert_eq!(token.is_cancelled(), cause.is_some());
+                    prop_assert_eq!(token.cause(), why(model.cause[k]));
+                    prop_assert_eq!(token.is_cancelled(), model.cause[k].is_some());
                 }
+            }
+            for one in &called {
+                let expected = one.taken_back.unwrap_or(model.cause[one.on]);
+                prop_assert_eq!(&*one.runs.lock(), &Vec::from_iter(why(expected)));
             }
         }
         // Dropping everything but the root leaves nothing on its lists.
         let root = real.swap_remove(0);
-        drop(real);
+        drop((real, called));
         prop_assert_eq!(root.as_ref().unwrap().registrations(), 0);
     }
 }

@@ -7,7 +7,7 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 use ::std::time::Instant;
 
 pub(crate) mod atomic {
-    pub(crate) use ::std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use ::std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
 pub(crate) mod thread {

@@ -1,0 +1,77 @@
+//! What is said to be free of allocations is: a look at a token, a checkpoint, a clone of a context, a deadline's sums.
+//!
+//! One test, in a program of its own: the counter is the whole process's.
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use std::alloc::System;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use watertight::{CancelCause, CancelToken, Context, Deadline, Interrupted, ManualClock};
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// How many blocks were asked for, grown or given back meanwhile. The test's own harness may allocate on its thread at
+/// the same time, so the least of several tries counts.
+fn blocks(mut f: impl FnMut()) -> usize {
+    let once = || {
+        let region = Region::new(HEAP);
+        f();
+        let change = region.change();
+        change.allocations + change.reallocations + change.deallocations
+    };
+    std::iter::repeat_with(once).take(5).min().unwrap()
+}
+
+#[test]
+fn looks_checks_clones_and_deadlines_allocate_nothing() {
+    assert_ne!(blocks(|| drop(black_box(Box::new(1)))), 0, "the counter counts");
+
+    let (live, cancelled, because) = (CancelToken::new(), CancelToken::new(), CancelToken::new());
+    cancelled.cancel();
+    because.cancel_because(CancelCause::Because("of this"));
+    let below = live.child();
+    for token in [&live, &cancelled, &because, &below, &CancelToken::never()] {
+        assert_eq!(
+            blocks(|| {
+                black_box(token.is_cancelled());
+                black_box(token.cause());
+                _ = black_box(token.check());
+                drop(black_box(token.clone()));
+            }),
+            0,
+            "{token:?}"
+        );
+    }
+
+    let time = ManualClock::new();
+    let plain = Context::background();
+    let bound = plain.with_token(&live).with_timeout(Duration::from_secs(1));
+    let ended = plain.with_token(&cancelled);
+    let past = plain.with_clock(&time.clock()).with_timeout(Duration::ZERO);
+    assert_eq!(past.check(), Err(Interrupted::DeadlinePassed));
+    for cx in [&plain, &bound, &ended, &past] {
+        assert_eq!(
+            blocks(|| {
+                _ = black_box(cx.check());
+                drop(black_box(cx.clone()));
+                black_box((cx.now(), cx.deadline(), cx.remaining(), cx.token().is_cancelled()));
+                drop(black_box(cx.in_scope(Context::current)));
+            }),
+            0,
+            "{cx:?}"
+        );
+    }
+
+    let now = Instant::now();
+    for d in [Duration::ZERO, Duration::from_millis(5), Duration::MAX] {
+        assert_eq!(
+            blocks(|| {
+                let deadline = black_box(Deadline::after(now, d).child(now, Duration::from_secs(1)));
+                black_box((deadline.instant(), deadline.remaining(now), deadline.is_past(now), deadline.is_never()));
+                black_box((deadline.min(Deadline::NEVER), deadline < Deadline::from(now)));
+            }),
+            0
+        );
+    }
+}
