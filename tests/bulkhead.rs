@@ -624,54 +624,61 @@ fn nothing_leaks_and_the_limit_holds_under_every_kind_of_call() {
             self.0.fetch_sub(1, SeqCst);
         }
     }
-    std::thread::scope(|s| {
-        for t in 0..4u32 {
-            let (it, inside, peak) = (&it, &inside, &peak);
-            let (refused, interrupted, panicked) = (&refused, &interrupted, &panicked);
-            s.spawn(move || {
-                for i in 0..5_000u32 {
-                    let kind = (i.wrapping_mul(2_654_435_761) >> 7).wrapping_add(t);
-                    let (inside, peak) = (inside.clone(), peak.clone());
-                    let work = move || {
-                        peak.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
-                        let _inside = Inside(inside);
-                        std::thread::yield_now();
-                        if kind % 97 == 0 {
-                            std::panic::resume_unwind(Box::new("storm")); // a panic that prints nothing
-                        }
-                        if kind % 3 == 0 { Err(()) } else { Ok(()) }
-                    };
-                    let token = CancelToken::new();
-                    let cx = Context::background().with_token(&token);
-                    let outcome = match kind % 6 {
-                        0 => it.call(&cx, move |_| work()),
-                        1 => catch_unwind(AssertUnwindSafe(|| it.call_here(&cx, |_| work()))).unwrap_or(Ok(())),
-                        2 => futures::executor::block_on(it.call_blocking(&cx, move |_| work())),
-                        3 => {
-                            let mut dropped = pin!(it.call_blocking(&cx, move |_| work()));
-                            let _ = dropped.as_mut().poll(&mut Task::from_waker(Waker::noop()));
-                            continue;
-                        }
-                        4 => {
-                            let call = it.call_async(&cx, async move |_cx| work());
-                            let run = || futures::executor::block_on(call);
-                            catch_unwind(AssertUnwindSafe(run)).unwrap_or(Ok(()))
-                        }
-                        _ => std::thread::scope(|s| {
-                            s.spawn(|| token.cancel());
-                            it.call(&cx, move |_| work())
-                        }),
-                    };
-                    match outcome {
-                        Err(CallError::Rejected(_)) => refused.fetch_add(1, SeqCst),
-                        Err(CallError::Interrupted(_)) => interrupted.fetch_add(1, SeqCst),
-                        Err(CallError::Panicked(_)) => panicked.fetch_add(1, SeqCst),
-                        _ => 0,
-                    };
-                }
-            });
+    // Five thousand calls a thread, and as many again, a few times, until every outcome has been seen.
+    for round in 0..20u32 {
+        let unseen = [&refused, &interrupted, &panicked].iter().any(|n| n.load(SeqCst) == 0);
+        if round > 0 && !unseen {
+            break;
         }
-    });
+        std::thread::scope(|s| {
+            for t in 0..4u32 {
+                let (it, inside, peak) = (&it, &inside, &peak);
+                let (refused, interrupted, panicked) = (&refused, &interrupted, &panicked);
+                s.spawn(move || {
+                    for i in 0..5_000u32 {
+                        let kind = (i.wrapping_mul(2_654_435_761) >> 7).wrapping_add(t);
+                        let (inside, peak) = (inside.clone(), peak.clone());
+                        let work = move || {
+                            peak.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                            let _inside = Inside(inside);
+                            std::thread::yield_now();
+                            if kind % 97 == 0 {
+                                std::panic::resume_unwind(Box::new("storm")); // a panic that prints nothing
+                            }
+                            if kind % 3 == 0 { Err(()) } else { Ok(()) }
+                        };
+                        let token = CancelToken::new();
+                        let cx = Context::background().with_token(&token);
+                        let outcome = match kind % 6 {
+                            0 => it.call(&cx, move |_| work()),
+                            1 => catch_unwind(AssertUnwindSafe(|| it.call_here(&cx, |_| work()))).unwrap_or(Ok(())),
+                            2 => futures::executor::block_on(it.call_blocking(&cx, move |_| work())),
+                            3 => {
+                                let mut dropped = pin!(it.call_blocking(&cx, move |_| work()));
+                                let _ = dropped.as_mut().poll(&mut Task::from_waker(Waker::noop()));
+                                continue;
+                            }
+                            4 => {
+                                let call = it.call_async(&cx, async move |_cx| work());
+                                let run = || futures::executor::block_on(call);
+                                catch_unwind(AssertUnwindSafe(run)).unwrap_or(Ok(()))
+                            }
+                            _ => std::thread::scope(|s| {
+                                s.spawn(|| token.cancel());
+                                it.call(&cx, move |_| work())
+                            }),
+                        };
+                        match outcome {
+                            Err(CallError::Rejected(_)) => refused.fetch_add(1, SeqCst),
+                            Err(CallError::Interrupted(_)) => interrupted.fetch_add(1, SeqCst),
+                            Err(CallError::Panicked(_)) => panicked.fetch_add(1, SeqCst),
+                            _ => 0,
+                        };
+                    }
+                });
+            }
+        });
+    }
     while it.state().running + it.state().queued > 0 {
         std::thread::yield_now();
     }
