@@ -35,8 +35,9 @@ use std::marker::PhantomData;
 /// # Ok::<(), watertight::BuildError>(())
 /// ```
 ///
-/// ```compile_fail
-/// # let bulkhead: watertight::Bulkhead = unimplemented!();
+/// ```compile_fail,E0525
+/// # use watertight::{Bulkhead, Isolation};
+/// # let bulkhead = Bulkhead::builder("payments", Isolation::Permits(1)).no_timeout().build().unwrap();
 /// let order = String::from("a payment must not be made twice");
 /// let _ = bulkhead.idempotent().call(&watertight::Context::current(), move |_cx| {
 ///     drop(order); // consumed: this closure runs once
