@@ -552,6 +552,53 @@ fn a_panic_that_an_executor_catches_is_a_failure_all_the_same() {
 }
 
 #[test]
+fn a_retry_that_was_entered_stays_paid_for_when_its_future_is_dropped() {
+    let budget = Budget::percent(10);
+    let it = Bulkhead::builder("dropped", Isolation::Permits(1))
+        .retry(Retry::constant(Duration::ZERO).attempts(2).budget(budget.clone()))
+        .timeout(SEC * 60)
+        .build()
+        .unwrap();
+    let mut task = Task::from_waker(Waker::noop());
+    for _ in 0..20 {
+        let mut first = true;
+        let idempotent = it.idempotent();
+        let mut call = pin!(idempotent.call_async(&Context::background(), move |_cx| {
+            let fails = std::mem::replace(&mut first, false);
+            async move { if fails { Err::<(), _>("no") } else { std::future::pending().await } }
+        }));
+        let _ = call.as_mut().poll(&mut task);
+    }
+    let state = it.state();
+    assert!(state.attempts - state.requests <= 2, "{} retries of {}", state.attempts - 20, state.requests);
+    assert_eq!(state.requests, state.interrupted + state.failed);
+}
+
+#[test]
+fn work_that_submits_its_successor_from_inside_makes_no_chain() {
+    fn next(it: &Bulkhead, pool: &watertight::Pool, left: u32, done: &Sender<()>) {
+        let (inner, again, done) = (it.clone(), pool.clone(), done.clone());
+        let job = move || {
+            let _ = inner.clone().call_here(&Context::current(), |_cx| {
+                if left > 0 {
+                    next(&inner, &again, left - 1, &done);
+                }
+                Ok::<_, ()>(())
+            });
+        };
+        pool.execute(job).unwrap();
+    }
+    let it = Bulkhead::builder("inside", Isolation::Permits(4)).no_timeout().build().unwrap();
+    let pool = watertight::Pool::builder("outside").threads(1).queue(2).build().unwrap();
+    let (done, ended) = channel();
+    next(&it, &pool, 50_000, &done); // a chain of that length would overflow the stack when it is dropped
+    drop(done);
+    assert!(ended.recv().is_err());
+    pool.shutdown(&Context::background()).unwrap();
+    assert_eq!(it.state().attempts, 50_001);
+}
+
+#[test]
 fn no_retry_is_paid_for_that_is_not_made() {
     let budget = Budget::percent(100);
     let time = ManualClock::new();

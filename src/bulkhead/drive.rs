@@ -88,7 +88,8 @@ impl<'a> Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if let Some(account) = self.paid {
+        // Dropped while an attempt is under way, the token counts as used: it may have been entered.
+        if let (Some(account), false) = (self.paid, self.running) {
             account.refund();
         }
         if !self.ended && !self.running {

@@ -259,7 +259,9 @@ impl Inner {
         work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>),
     ) -> Ran<W, T, E> {
         let cx = Context::current();
-        let may_run = self.limit.acquire(&cx).and_then(|permit| Ok(cx.check().map(|()| permit)?)); // invariant 4
+        // Claimed by a wait nested in work of this compartment, it runs under that work's permit.
+        let permit = if self.holds_already() { Ok(None) } else { self.limit.acquire(&cx).map(Some) };
+        let may_run = permit.and_then(|permit| Ok(cx.check().map(|()| permit)?)); // invariant 4
         let _permit = match may_run {
             Ok(permit) if attempt.enter() => permit,
             refused => {
@@ -316,7 +318,7 @@ impl Inner {
     {
         let (attempt, handle) = Self::start(this, number, leave, running, &cx, work);
         let (mut handle, mut end) = (handle.cancel_on_drop(), cx.ended());
-        let mut left = Left { inner: this.clone(), attempt: Some((attempt, cx)) };
+        let mut left = Left { inner: this.clone(), again: number > 1, attempt: Some((attempt, cx)) };
         async move {
             let first = poll_fn(|task| match Pin::new(&mut handle).poll(task) {
                 Poll::Ready(joined) => Poll::Ready(Ok(joined)),
@@ -336,6 +338,8 @@ impl Inner {
 /// An awaited attempt whose future may be dropped: then it is abandoned, and counted as what that makes of it.
 struct Left {
     inner: Arc<Inner>,
+    /// An earlier attempt has been entered.
+    again: bool,
     attempt: Option<(Arc<Attempt>, Context)>,
 }
 
@@ -352,7 +356,7 @@ impl Drop for Left {
     fn drop(&mut self) {
         if self.attempt.is_some() {
             let ended: Ended<(), ()> = self.ended(Interrupted::Cancelled(CancelCause::Dropped));
-            self.inner.figures.left(matches!(ended, Ended::Interrupted(_)));
+            self.inner.figures.left(self.again || matches!(ended, Ended::Interrupted(_)));
         }
     }
 }

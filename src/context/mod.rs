@@ -66,6 +66,19 @@ pub(crate) struct Inside {
     pub(crate) outer: Option<Shared<Inside>>,
 }
 
+impl Inside {
+    fn contains(&self, compartment: u64) -> bool {
+        let mut at = Some(self);
+        while let Some(inside) = at {
+            if inside.compartment == compartment {
+                return true;
+            }
+            at = inside.outer.as_deref();
+        }
+        false
+    }
+}
+
 static NEVER: CancelToken = CancelToken::never();
 static SYSTEM: Clock = Clock::system();
 
@@ -133,6 +146,8 @@ impl Context {
         self.with(|inner| {
             inner.inside = Some(match inner.inside.take() {
                 None => compartment.clone(),
+                // Said once: work that submits its successor from inside must not make a chain for ever.
+                Some(outer) if outer.contains(compartment.compartment) => outer,
                 outer => Shared::new(Inside { compartment: compartment.compartment, outer }),
             });
             if let Some((now, timeout)) = now {
@@ -148,14 +163,8 @@ impl Context {
 
     /// Whether this is a context of work inside the compartment.
     pub(crate) fn is_within(&self, compartment: u64) -> bool {
-        let mut at = self.0.as_ref().and_then(|inner| inner.inside.as_ref());
-        while let Some(inside) = at {
-            if inside.compartment == compartment {
-                return true;
-            }
-            at = inside.outer.as_ref();
-        }
-        false
+        let inside = self.0.as_ref().and_then(|inner| inner.inside.as_ref());
+        inside.is_some_and(|inside| inside.contains(compartment))
     }
 
     /// A context below this one that can be cancelled by itself, and the token that does it.
