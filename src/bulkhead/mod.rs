@@ -246,7 +246,7 @@ impl Bulkhead {
     }
 
     /// [`call`](Self::call), awaited: blocking work on the compartment's threads for an async caller. Nothing happens
-    /// before the first poll.
+    /// before the first poll. From inside the compartment's own work it runs where it is polled, and blocks there.
     ///
     /// # Cancellation
     ///

@@ -30,7 +30,7 @@ pub struct BulkheadState {
     pub succeeded: u64,
     /// Calls that ended with the work's own error or a panic.
     pub failed: u64,
-    /// Calls whose caller stopped waiting while the work ran.
+    /// Calls whose caller stopped waiting after the work had been entered.
     pub interrupted: u64,
     /// Refused: no free place.
     pub refused_full: u64,
