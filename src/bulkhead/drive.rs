@@ -3,7 +3,7 @@
 //!
 //! **Invariants.** 1. Every call that begins is counted once at its end, also when its future is dropped. 2. A refusal
 //! makes no context: until an attempt is about to wait or run, nothing is allocated. 3. A token paid for a retry that is
-//! then not entered goes back to the budget. **Locking.** None.
+//! then not entered goes back to the budget; dropped while the attempt is under way it counts as used. **Locking.** None.
 
 use super::Inner;
 use super::attempt::Leave;

@@ -6,7 +6,7 @@
 //!
 //! **Invariants.** 1. Never more than the limit runs at once, whichever way it was called. 2. `Rejected` exactly if the
 //! work was never entered. 3. A caller is never stuck behind the dependency: `call` and `call_blocking` return by the
-//! deadline, whatever the work does; the work keeps its place until it ends. **Locking.** Those of the parts, each held
+//! deadline, whatever the work does (but from inside its own work, see `run.rs`); the work keeps its place until it ends. **Locking.** Those of the parts, each held
 //! alone.
 
 mod attempt;

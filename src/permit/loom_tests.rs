@@ -9,12 +9,12 @@ use crate::sync::{Parker, Waiter};
 use crate::wait::{At, Wait, block_on};
 
 fn acquire(limit: &Limit) -> Permit {
-    block_on(limit.waiting_among(9), &At(Deadline::NEVER, Clock::system())).unwrap().unwrap()
+    block_on(limit.turn(), &At(Deadline::NEVER, Clock::system())).unwrap().unwrap()
 }
 
 /// A wait that has asked and stands in line.
 fn in_line(limit: &Limit) -> PermitWait {
-    let mut wait = limit.waiting_among(9);
+    let mut wait = limit.turn();
     assert!(wait.poll_wait(&Waiter::thread(&Parker::new())).is_pending());
     wait
 }

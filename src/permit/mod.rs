@@ -160,14 +160,9 @@ impl Limit {
     ///
     /// First come, first served; nobody overtakes those who wait.
     pub fn acquire(&self, cx: &Context) -> Result<Permit, RejectReason> {
-        self.acquire_among(cx, self.0.max_waiting)
-    }
-
-    /// `acquire` with another bound on how many wait: a worker that has been admitted elsewhere waits whatever the queue.
-    pub(crate) fn acquire_among(&self, cx: &Context, max_waiting: usize) -> Result<Permit, RejectReason> {
         cx.check()?;
         match self.try_acquire() {
-            Err(RejectReason::Full { .. }) => block_on(self.waiting_among(max_waiting), cx)?,
+            Err(RejectReason::Full { .. }) => block_on(self.turn(), cx)?,
             decided => decided,
         }
     }
@@ -178,11 +173,12 @@ impl Limit {
     ///
     /// Dropping it leaves the line; a permit granted meanwhile goes to the next.
     pub fn acquire_async(&self, cx: &Context) -> Acquire {
-        Acquire { waiting: Waiting::new(self.waiting_among(self.0.max_waiting), cx), cx: cx.clone(), begun: false }
+        Acquire { waiting: Waiting::new(self.turn(), cx), cx: cx.clone(), begun: false }
     }
 
-    pub(crate) fn waiting_among(&self, max_waiting: usize) -> PermitWait {
-        PermitWait { limit: self.clone(), place: None, max_waiting }
+    /// The wait for a permit.
+    pub(crate) fn turn(&self) -> PermitWait {
+        PermitWait { limit: self.clone(), place: None }
     }
 
     /// Changes how many there may be. Growing serves those who wait; shrinking takes nothing away, it just grants no

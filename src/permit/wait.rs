@@ -16,7 +16,6 @@ use std::task::{self, Poll};
 pub(crate) struct PermitWait {
     pub(super) limit: Limit,
     pub(super) place: Option<Place>,
-    pub(super) max_waiting: usize,
 }
 
 impl Wait for PermitWait {
@@ -31,7 +30,7 @@ impl Wait for PermitWait {
             } else if state.in_use < state.limit {
                 state.in_use += 1;
                 Ok(())
-            } else if state.waiting.len() >= self.max_waiting {
+            } else if state.waiting.len() >= self.limit.0.max_waiting {
                 Err(state.full())
             } else {
                 self.place = Some(state.waiting.join(mine));

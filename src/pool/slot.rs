@@ -38,7 +38,7 @@ pub(super) struct SlotWait {
 
 impl SlotWait {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { wait: shared.limit.waiting_among(usize::MAX), shared: shared.clone() }
+        Self { wait: shared.limit.turn(), shared: shared.clone() }
     }
 }
 
