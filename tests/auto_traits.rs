@@ -8,7 +8,7 @@ use std::path::Path;
 use watertight::breaker::BreakerBuilder;
 use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
-use watertight::context::{Entered, Sleep};
+use watertight::context::{Entered, OnEnd, Sleep};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
@@ -34,7 +34,7 @@ type Lonely = Cell<u8>;
 fn everything_public_is_send_sync_and_debug() {
     shared::<(BuildError, CallError<u8>, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason)>();
     shared::<Rejected<Lonely>>();
-    shared::<(Clock, ManualClock, Deadline, Context, CancelToken, Registration, DropGuard)>();
+    shared::<(Clock, ManualClock, Deadline, Context, CancelToken, Registration, DropGuard, OnEnd)>();
     shared::<(Split<'_>, Extendable)>();
     shared::<(Header, Encoded, TimeoutError)>();
     #[cfg(feature = "http")]

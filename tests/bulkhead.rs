@@ -222,7 +222,7 @@ fn work_whose_caller_has_left_is_told_so() {
         it.time.advance(SEC);
         assert!(call.join().unwrap().is_err());
     });
-    assert_eq!(has_seen.recv().unwrap(), Some(Interrupted::Cancelled(CancelCause::Dropped)));
+    assert_eq!(has_seen.recv().unwrap(), Some(Interrupted::DeadlinePassed));
     it.until_idle();
 }
 

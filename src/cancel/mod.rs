@@ -179,7 +179,7 @@ impl CancelToken {
 
     /// A future of the cancellation, which gives its cause. Owned; dropping it unregisters it.
     pub fn cancelled(&self) -> Cancelled {
-        Cancelled::new(self, Deadline::NEVER, Clock::system())
+        Cancelled(Waiting::new(self.waiting(), &At(Deadline::NEVER, Clock::system())))
     }
 
     /// Runs `f` with the cause when the token is cancelled: on the thread that cancels it, or here and now if it is
@@ -229,9 +229,27 @@ impl CancelToken {
         DropGuard::new(self)
     }
 
+    /// The deadline it stands for has passed.
+    pub(crate) fn deadline_passed(&self) {
+        if let Some(node) = self.node() {
+            Node::cancel(node, Interrupted::DeadlinePassed);
+        }
+    }
+
+    /// A token whose deadline had passed before anybody asked for it: the same one for all, nobody can join it.
+    pub(crate) fn past() -> Self {
+        #[cfg(not(watertight_loom))]
+        {
+            static PAST: crate::sync::OnceLock<CancelToken> = crate::sync::OnceLock::new();
+            PAST.get_or_init(|| Self::of(Node::born_cancelled(Interrupted::DeadlinePassed))).clone()
+        }
+        #[cfg(watertight_loom)]
+        Self::of(Node::born_cancelled(Interrupted::DeadlinePassed))
+    }
+
     /// The wait for it, for `Until::cancel`.
     pub(crate) fn waiting(&self) -> TokenWait {
-        TokenWait { token: self.clone(), place: None }
+        TokenWait { token: self.clone(), place: None, tells: false }
     }
 
     /// How many waiters, callbacks and children are registered.
@@ -277,6 +295,8 @@ impl fmt::Debug for CancelToken {
 pub(crate) struct TokenWait {
     token: CancelToken,
     place: Option<Place>,
+    /// Who sees the deadline pass tells everybody below.
+    tells: bool,
 }
 
 impl Wait for TokenWait {
@@ -292,6 +312,12 @@ impl Wait for TokenWait {
     fn give_up(&mut self) {
         if let (Some(node), Some(place)) = (self.token.node(), self.place.take()) {
             node.withdraw(place);
+        }
+    }
+
+    fn expired(&mut self) {
+        if self.tells {
+            self.token.deadline_passed();
         }
     }
 }
@@ -311,8 +337,10 @@ impl Wait for TokenWait {
 pub struct Cancelled(Waiting<TokenWait, Nothing<Interrupted>>);
 
 impl Cancelled {
-    pub(crate) fn new(token: &CancelToken, deadline: Deadline, clock: Clock) -> Self {
-        Self(Waiting::new(token.waiting(), &At(deadline, clock)))
+    /// Of a context with the deadline, which is what cancels the token if it `tells`.
+    pub(crate) fn of_context(token: &CancelToken, deadline: Deadline, tells: bool, clock: Clock) -> Self {
+        let tells = tells && !deadline.is_never();
+        Self(Waiting::new(TokenWait { tells, ..token.waiting() }, &At(deadline, clock)))
     }
 }
 

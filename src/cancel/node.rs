@@ -79,7 +79,7 @@ impl Node {
     }
 
     /// What is born cancelled needs no parent.
-    fn born_cancelled(why: Interrupted) -> Arc<Self> {
+    pub(super) fn born_cancelled(why: Interrupted) -> Arc<Self> {
         Arc::new(Self::make(Some(why), Parents::None))
     }
 

@@ -27,7 +27,7 @@ impl Context {
     /// ```
     #[must_use]
     pub fn with_extendable(&self, deadline: Extendable) -> Self {
-        self.with(|inner| inner.deadline = inner.deadline.tighten(deadline))
+        self.with(|inner| inner.tighten(deadline))
     }
 
     /// The same with its deadline moved on by `by`, to its ceiling at most; without a ceiling beyond it

@@ -4,30 +4,35 @@
 //! the job was submitted, so a deadline travels without being passed along.
 //!
 //! **Invariants.** 1. A context made from another only tightens its deadline, or extends it up to the ceiling it was
-//! given, and only adds reasons to be cancelled. 2. Whoever enters a context puts back what was there. **Locking.** None.
+//! given, and only adds reasons to be cancelled. 2. Those of `token.rs`: nobody is told of a deadline that is not theirs.
+//! 3. That of `ambient.rs`. **Locking.** None.
 
+mod ambient;
 mod extend;
+#[cfg(all(test, watertight_loom))]
+mod loom_tests;
+mod on_end;
 mod sleep;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
+mod token;
 
+pub use ambient::Entered;
+pub use on_end::OnEnd;
 pub use sleep::Sleep;
+pub(crate) use token::ContextWait;
 
-use crate::cancel::{CancelToken, Cancelled, TokenWait};
+use crate::cancel::{CancelToken, Cancelled};
 use crate::clock::Clock;
 use crate::deadline::{Deadline, Extendable};
 use crate::error::Interrupted;
-use crate::sync::{Arc, Shared, thread_local};
+use crate::sync::{Arc, Shared, broken};
 use crate::wait::{Nothing, Until, Waiting, block_on};
 use sleep::Alarm;
-use std::cell::RefCell;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::pin::{Pin, pin};
-use std::task::Poll;
 use std::time::{Duration, Instant};
+use token::Token;
 
 /// What bounds a piece of work: a [`Deadline`], a [`CancelToken`] and the [`Clock`] by which they are judged.
 ///
@@ -51,12 +56,33 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Default)]
 pub struct Context(Option<Arc<Inner>>);
 
-#[derive(Clone)]
 struct Inner {
     deadline: Extendable,
-    token: CancelToken,
+    token: Token,
     clock: Clock,
     inside: Option<Shared<Inside>>,
+}
+
+impl Inner {
+    fn tighten(&mut self, deadline: impl Into<Extendable>) {
+        let before = self.deadline;
+        self.deadline = before.tighten(deadline);
+        if self.deadline.ceiling() < before.ceiling() && !broken("context: a tighter deadline shares the token") {
+            self.token = Token::own(self.token.get().clone());
+        }
+    }
+
+    fn check_deadline(&self, now: Instant) -> Result<(), Interrupted> {
+        if !self.deadline.deadline().is_past(now) {
+            return Ok(());
+        }
+        // Invariant 2; a ceiling still to come may be what somebody has extended the deadline to.
+        if self.deadline.ceiling().is_past(now) {
+            self.token.deadline_passed();
+            self.token.check()?; // somebody else may have been first
+        }
+        Err(Interrupted::DeadlinePassed)
+    }
 }
 
 /// Which compartments the work of a context runs in, by number, the innermost first.
@@ -82,29 +108,23 @@ impl Inside {
 static NEVER: CancelToken = CancelToken::never();
 static SYSTEM: Clock = Clock::system();
 
-thread_local! {
-    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static CURRENT: RefCell<Context> = RefCell::new(Context::background());
-}
-
 impl Context {
     /// The context that never ends, on the system's clock. Also the default.
     pub const fn background() -> Self {
         Self(None)
     }
 
-    /// This thread's ambient context: that of the job or [scope](Self::in_scope) it is in, else the
-    /// [background](Self::background).
-    pub fn current() -> Self {
-        CURRENT.try_with(|current| current.borrow().clone()).unwrap_or_default()
-    }
-
     fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = match &self.0 {
-            Some(inner) => Inner::clone(inner),
+            Some(inner) => Inner {
+                deadline: inner.deadline,
+                token: Token::inherited(inner.token.get().clone()),
+                clock: inner.clock.clone(),
+                inside: inner.inside.clone(),
+            },
             None => Inner {
                 deadline: Extendable::default(),
-                token: CancelToken::never(),
+                token: Token::inherited(CancelToken::never()),
                 clock: Clock::system(),
                 inside: None,
             },
@@ -117,7 +137,7 @@ impl Context {
     #[must_use]
     pub fn with_deadline(&self, deadline: impl Into<Deadline>) -> Self {
         let deadline = deadline.into();
-        self.with(|inner| inner.deadline = inner.deadline.tighten(deadline))
+        self.with(|inner| inner.tighten(deadline))
     }
 
     /// The same, ending `d` from now at the latest, by this context's clock.
@@ -130,14 +150,24 @@ impl Context {
     #[must_use]
     pub fn with_token(&self, token: &CancelToken) -> Self {
         self.with(|inner| {
-            inner.token = if inner.token.is_never() { token.clone() } else { inner.token.link(token) };
+            let before = inner.token.get();
+            if before.is_never() {
+                inner.token = Token::inherited(token.clone());
+            } else if !token.is_never() {
+                inner.token = Token::inherited(before.link(token));
+            }
         })
     }
 
     /// The same by another clock.
     #[must_use]
     pub fn with_clock(&self, clock: &Clock) -> Self {
-        self.with(|inner| inner.clock = clock.clone())
+        self.with(|inner| {
+            if !inner.deadline.ceiling().is_never() && !clock.is(&inner.clock) {
+                inner.token = Token::own(inner.token.get().clone()); // invariant 2: another clock, another deadline
+            }
+            inner.clock = clock.clone();
+        })
     }
 
     /// The same for work inside a compartment, ending after `timeout` at the latest.
@@ -151,14 +181,9 @@ impl Context {
                 outer => Shared::new(Inside { compartment: compartment.compartment, outer }),
             });
             if let Some((now, timeout)) = now {
-                inner.deadline = inner.deadline.tighten(Deadline::after(now, timeout));
+                inner.tighten(Deadline::after(now, timeout));
             }
         })
-    }
-
-    /// Whether the ambient context is one of work inside the compartment.
-    pub(crate) fn current_is_within(compartment: u64) -> bool {
-        CURRENT.try_with(|current| current.borrow().is_within(compartment)).unwrap_or(false)
     }
 
     /// Whether this is a context of work inside the compartment.
@@ -170,7 +195,7 @@ impl Context {
     /// A context below this one that can be cancelled by itself, and the token that does it.
     pub(crate) fn child(&self) -> (Self, CancelToken) {
         let token = self.token().child();
-        (self.with(|inner| inner.token = token.clone()), token)
+        (self.with(|inner| inner.token = Token::inherited(token.clone())), token)
     }
 
     /// The time, by this context's clock.
@@ -188,18 +213,33 @@ impl Context {
         self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.deadline.deadline())
     }
 
+    pub(crate) fn ceiling(&self) -> Deadline {
+        self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.deadline.ceiling())
+    }
+
     /// The time left, which is what clients' time-out arguments want: `None` for no deadline, zero once it has passed.
     pub fn remaining(&self) -> Option<Duration> {
         let deadline = self.deadline();
         if deadline.is_never() { None } else { deadline.remaining(self.now()) }
     }
 
-    /// The token.
+    /// The token. A context with a deadline has one of its own, below that of the context it was made from: cancelling it
+    /// ends this context and those made from it, and no other.
+    ///
+    /// It is cancelled with [`Interrupted::DeadlinePassed`] when the deadline has passed *and* somebody has noticed, by
+    /// [`check`](Self::check), a wait or [`on_end`](Self::on_end): no timer runs for it while nobody waits. So
+    /// [`is_cancelled`](CancelToken::is_cancelled) reads no clock; to wait for both, use [`ended`](Self::ended). A deadline
+    /// that may still be [extended](Self::extend_deadline) leaves the token alone until its ceiling has passed.
     pub fn token(&self) -> &CancelToken {
-        self.0.as_ref().map_or(&NEVER, |inner| &inner.token)
+        self.0.as_ref().map_or(&NEVER, |inner| inner.token.get())
     }
 
-    /// The cooperative checkpoint: `Err` once the context has ended. Reads the clock only if there is a deadline.
+    /// The cooperative checkpoint: `Err` once the context has ended. Reads the clock once, and only if there is a deadline;
+    /// if that has passed, its [token](Self::token) is cancelled, so that everybody below learns of it.
+    ///
+    /// # Performance
+    ///
+    /// No allocation. Without a deadline one atomic load, with one a reading of the clock.
     ///
     /// # Errors
     ///
@@ -224,62 +264,19 @@ impl Context {
     pub fn check(&self) -> Result<(), Interrupted> {
         let Some(inner) = &self.0 else { return Ok(()) };
         inner.token.check()?;
-        let deadline = inner.deadline.deadline();
-        if !deadline.is_never() && deadline.is_past(inner.clock.now()) {
-            return Err(Interrupted::DeadlinePassed);
+        if inner.deadline.deadline().is_never() { Ok(()) } else { inner.check_deadline(inner.clock.now()) }
+    }
+
+    /// The deadline was seen to pass: fires the token, as [`check`](Self::check) does.
+    pub(crate) fn expired(&self) {
+        if let Some(inner) = &self.0 {
+            let _ = inner.check_deadline(inner.clock.now());
         }
-        Ok(())
     }
 
     /// A future of its end: cancelled or past its deadline, whichever is first.
     pub fn ended(&self) -> Cancelled {
-        Cancelled::new(self.token(), self.deadline(), self.clock().clone())
-    }
-
-    /// Runs `f` with this context as the ambient one.
-    pub fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
-        let _entered = self.enter();
-        f()
-    }
-
-    /// Makes this the ambient context of this thread until the guard is dropped. Drop guards in the reverse order of
-    /// their making. Holding one across an `.await` is wrong even where it compiles: use [`wrap`](Self::wrap).
-    pub fn enter(&self) -> Entered<'_> {
-        let before = CURRENT.try_with(|current| current.replace(self.clone())).ok();
-        Entered { before, here: PhantomData }
-    }
-
-    /// `future` with this context as the ambient one whenever it is polled.
-    pub fn wrap<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        let cx = self.clone();
-        async move {
-            let mut future = pin!(future);
-            poll_fn(|task| cx.in_scope(|| future.as_mut().poll(task))).await
-        }
-    }
-
-    /// `future`, wrapped, or the end of this context, whichever is first. If the context has ended before the first
-    /// poll, `future` is not polled at all.
-    ///
-    /// # Cancellation
-    ///
-    /// When the context ends, `future` is dropped together with this one; its output is lost.
-    ///
-    /// # Errors
-    ///
-    /// Why the context ended.
-    pub fn run<F: Future>(&self, future: F) -> impl Future<Output = Result<F::Output, Interrupted>> + use<F> {
-        let cx = self.clone();
-        async move {
-            cx.check()?;
-            let mut ended = cx.ended();
-            let mut future = pin!(cx.wrap(future));
-            poll_fn(|task| match future.as_mut().poll(task) {
-                Poll::Ready(output) => Poll::Ready(Ok(output)),
-                Poll::Pending => Pin::new(&mut ended).poll(task).map(Err),
-            })
-            .await
-        }
+        Cancelled::of_context(self.token(), self.deadline(), self.ceiling() == self.deadline(), self.clock().clone())
     }
 
     /// Sleeps for `d`, or until the context ends.
@@ -335,7 +332,7 @@ impl fmt::Debug for Context {
 }
 
 impl Until for Context {
-    type Cancel = TokenWait;
+    type Cancel = ContextWait;
 
     fn deadline(&self) -> Deadline {
         self.deadline()
@@ -345,30 +342,7 @@ impl Until for Context {
         self.clock()
     }
 
-    fn cancel(&self) -> TokenWait {
-        self.token().waiting()
-    }
-}
-
-/// Puts the earlier ambient context back when dropped. Made by [`Context::enter`].
-#[must_use = "the context is left at once when the guard is dropped"]
-pub struct Entered<'a> {
-    before: Option<Context>,
-    here: PhantomData<(&'a Context, *const ())>, // this thread only
-}
-
-impl fmt::Debug for Entered<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entered")
-    }
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        if let Some(before) = self.before.take() {
-            // The context that leaves is dropped after the cell is free again: its drop may look at the ambient one.
-            let left = CURRENT.try_with(|current| current.replace(before));
-            drop(left);
-        }
+    fn cancel(&self) -> ContextWait {
+        ContextWait::new(self)
     }
 }

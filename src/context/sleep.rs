@@ -1,7 +1,6 @@
 //! Sleeping within a context, for threads and for tasks.
 
-use super::Context;
-use crate::cancel::TokenWait;
+use super::{Context, ContextWait};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::error::Interrupted;
@@ -23,7 +22,7 @@ impl Alarm<'_> {
 }
 
 impl Until for Alarm<'_> {
-    type Cancel = TokenWait;
+    type Cancel = ContextWait;
 
     fn deadline(&self) -> Deadline {
         self.at.min(self.cx.deadline())
@@ -33,8 +32,8 @@ impl Until for Alarm<'_> {
         self.cx.clock()
     }
 
-    fn cancel(&self) -> TokenWait {
-        self.cx.token().waiting()
+    fn cancel(&self) -> ContextWait {
+        self.cx.cancel()
     }
 }
 
@@ -48,7 +47,7 @@ impl Until for Alarm<'_> {
 pub struct Sleep {
     pub(super) cx: Context,
     pub(super) at: Deadline,
-    pub(super) waiting: Waiting<Nothing<()>, TokenWait>,
+    pub(super) waiting: Waiting<Nothing<()>, ContextWait>,
 }
 
 impl Future for Sleep {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::{CancelCause, ManualClock};
-use std::task;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{self, Poll};
 
 #[test]
 fn entering_puts_back_what_was_there() {
@@ -91,4 +93,120 @@ fn an_extension_stays_below_the_ceiling_and_below_what_was_tightened_since() {
     time.advance(secs(1));
     assert_eq!(cx.extend_deadline(secs(3)).check(), Err(Interrupted::DeadlinePassed), "too late is too late");
     assert_eq!(moved.check(), Ok(()));
+}
+
+#[test]
+fn a_deadline_seen_to_pass_cancels_what_is_below_it_and_nothing_above() {
+    let time = ManualClock::new();
+    let user = CancelToken::new();
+    let request =
+        Context::background().with_clock(&time.clock()).with_token(&user).with_timeout(Duration::from_secs(5));
+    let call = request.with_timeout(Duration::from_secs(1));
+    let (work, _handle) = call.child();
+    let below = work.token().clone();
+    time.advance(Duration::from_secs(1));
+    assert!(!call.token().is_cancelled(), "nobody has looked, and `is_cancelled` reads no clock");
+    assert_eq!(call.check(), Err(Interrupted::DeadlinePassed));
+    assert_eq!((call.token().cause(), below.cause()), (call.check().err(), Some(Interrupted::DeadlinePassed)));
+    assert_eq!((request.check(), user.cause()), (Ok(()), None));
+    // By another clock it is another deadline.
+    let elsewhere = request.with_clock(&ManualClock::new().clock());
+    time.advance(Duration::from_secs(4));
+    assert!(request.check().is_err() && request.token().is_cancelled());
+    assert!(elsewhere.check().is_err(), "it is below the one that has ended");
+    let ahead = ManualClock::new();
+    ahead.advance(Duration::from_secs(60));
+    let behind = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(5));
+    assert!(behind.with_clock(&ahead.clock()).check().is_err());
+    assert_eq!(behind.token().cause(), None);
+}
+
+#[test]
+fn cancelling_the_token_of_a_context_ends_what_was_made_from_it() {
+    let user = CancelToken::new();
+    let outer = Context::background().with_token(&user);
+    let timed = outer.with_timeout(Duration::from_secs(3600));
+    let made = [timed.with_timeout(Duration::from_secs(60)), timed.with_token(&CancelToken::new()), timed.child().0];
+    timed.token().cancel();
+    assert!(made.iter().all(|cx| cx.check() == Err(Interrupted::Cancelled(CancelCause::Requested))));
+    assert_eq!((outer.check(), user.is_cancelled()), (Ok(()), false));
+}
+
+#[test]
+fn a_deadline_that_was_extended_ends_its_context_and_not_its_token() {
+    let time = ManualClock::new();
+    let secs = Duration::from_secs;
+    let at = |n| Deadline::after(time.now(), secs(n));
+    let short = Context::background().with_clock(&time.clock()).with_extendable(at(1).extendable_to(at(10)));
+    let long = short.extend_deadline(secs(5));
+    let (told, hears) = std::sync::mpsc::channel();
+    let guard = short.on_end(move |why| told.send(why).unwrap()).unwrap();
+    time.advance(secs(1));
+    assert_eq!(hears.try_recv(), Ok(Interrupted::DeadlinePassed));
+    assert_eq!(short.check(), Err(Interrupted::DeadlinePassed));
+    assert_eq!((long.check(), long.token().cause()), (Ok(()), None));
+    drop(guard);
+    time.advance(secs(5));
+    assert!(long.check().is_err() && !long.token().is_cancelled());
+    time.advance(secs(4));
+    assert!(long.check().is_err() && long.token().is_cancelled(), "the ceiling is the end of them all");
+}
+
+#[test]
+fn whoever_waits_to_the_deadline_tells_those_below() {
+    let time = ManualClock::new();
+    let base = Context::background().with_clock(&time.clock());
+    let cx = base.with_timeout(Duration::from_secs(1));
+    let mut task = task::Context::from_waker(task::Waker::noop());
+    let mut ended = cx.ended();
+    assert!(Pin::new(&mut ended).poll(&mut task).is_pending());
+    time.advance(Duration::from_secs(1));
+    assert!(!cx.token().is_cancelled());
+    assert_eq!(Pin::new(&mut ended).poll(&mut task), Poll::Ready(Interrupted::DeadlinePassed));
+    assert!(cx.token().is_cancelled());
+    let cx = base.with_timeout(Duration::from_secs(1));
+    let token = cx.token().clone();
+    std::thread::scope(|s| {
+        let sleeper = s.spawn(|| cx.sleep(Duration::from_secs(2)));
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(Duration::from_secs(1));
+        assert_eq!(sleeper.join().unwrap(), Err(Interrupted::DeadlinePassed));
+    });
+    assert!(token.is_cancelled());
+    assert!(!base.token().is_cancelled());
+}
+
+#[test]
+fn an_end_is_told_once_and_not_after_it_was_taken_back() {
+    let time = ManualClock::new();
+    let cx = || Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
+    let runs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = || {
+        let runs = runs.clone();
+        move |_| {
+            runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let seen = || runs.load(std::sync::atomic::Ordering::Relaxed);
+    let (first, second) = (cx(), cx());
+    let (a, b) = (first.on_end(count()).unwrap(), second.on_end(count()).unwrap());
+    assert_eq!((time.waiting(), first.token().registrations()), (2, 1));
+    drop(b);
+    assert_eq!((time.waiting(), second.token().registrations()), (1, 0));
+    first.token().cancel();
+    assert_eq!(seen(), 1);
+    time.advance(Duration::from_secs(1));
+    drop(a);
+    assert_eq!((seen(), time.waiting()), (1, 0));
+    drop(first.on_end(count()).unwrap()); // ended already: here and now
+    assert_eq!(seen(), 2);
+    drop(Context::background().on_end(count()).unwrap());
+    assert_eq!(seen(), 2);
+    let panics = cx();
+    let guard = panics.on_end(|_| panic!("on purpose")).unwrap();
+    time.advance(Duration::from_secs(1));
+    drop(guard);
+    assert_eq!(std::sync::Arc::strong_count(&runs), 1, "every callback is gone");
 }

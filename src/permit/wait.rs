@@ -1,8 +1,8 @@
 //! Waiting for a permit, for threads and for tasks. The invariants are the limit's (`mod.rs`).
 
 use super::{Limit, Permit};
-use crate::cancel::TokenWait;
-use crate::context::Context;
+
+use crate::context::{Context, ContextWait};
 use crate::error::RejectReason;
 use crate::sync::{Waiter, broken};
 use crate::wait::line::Place;
@@ -79,7 +79,7 @@ impl Wait for PermitWait {
 /// When polled after it was ready.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire {
-    pub(super) waiting: Waiting<PermitWait, TokenWait>,
+    pub(super) waiting: Waiting<PermitWait, ContextWait>,
     pub(super) cx: Context,
     pub(super) begun: bool,
 }

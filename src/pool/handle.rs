@@ -5,8 +5,8 @@
 //! (P5), so every wait is a wait for running work.
 
 use super::job::{Cell, ResultWait};
-use crate::cancel::{CancelToken, TokenWait};
-use crate::context::Context;
+use crate::cancel::CancelToken;
+use crate::context::{Context, ContextWait};
 use crate::error::{CancelCause, Interrupted, JobError};
 use crate::sync::{Arc, Waiter};
 use crate::wait::{Wait, Waiting, block_on};
@@ -39,7 +39,7 @@ use std::task::{self, Poll};
 pub struct JobHandle<T> {
     pub(super) cell: Arc<Cell<T>>,
     token: CancelToken,
-    polled: Option<Waiting<ResultWait<T>, TokenWait>>,
+    polled: Option<Waiting<ResultWait<T>, ContextWait>>,
     cancel_on_drop: bool,
 }
 

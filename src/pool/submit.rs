@@ -6,8 +6,8 @@ use super::job::{self, Cell, Meta};
 use super::shared::Shared;
 use super::slot::{Slot, SlotWait};
 use super::stats::add;
-use crate::cancel::TokenWait;
-use crate::context::Context;
+
+use crate::context::{Context, ContextWait};
 use crate::error::{RejectReason, Rejected};
 use crate::sync::Arc;
 use crate::wait::{Waiting, block_on};
@@ -205,7 +205,7 @@ impl Slot {
 #[must_use = "futures do nothing unless polled"]
 pub struct Submit<F, T> {
     work: Option<F>,
-    waiting: Waiting<SlotWait, TokenWait>,
+    waiting: Waiting<SlotWait, ContextWait>,
     begun: bool,
     cx: Context,
     name: Name,

@@ -68,6 +68,31 @@ impl<T: Default> Default for Mutex<T> {
     }
 }
 
+/// std's cell with a word and a lock that loom sees: who gets the value has seen all that was done before it was set.
+#[derive(Debug)]
+pub(crate) struct OnceLock<T> {
+    setting: Mutex<()>,
+    is_set: atomic::AtomicU8,
+    cell: ::std::sync::OnceLock<T>,
+}
+
+impl<T> OnceLock<T> {
+    pub(crate) fn new() -> Self {
+        Self { setting: Mutex::new(()), is_set: atomic::AtomicU8::new(0), cell: ::std::sync::OnceLock::new() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        if self.is_set.load(atomic::Ordering::Acquire) == 0 { None } else { self.cell.get() }
+    }
+
+    pub(crate) fn set(&self, value: T) -> Result<(), T> {
+        let _setting = self.setting.lock();
+        self.cell.set(value)?;
+        self.is_set.store(1, atomic::Ordering::Release);
+        Ok(())
+    }
+}
+
 /// loom's condition variable; timed waits wait.
 #[derive(Debug)]
 pub(crate) struct Condvar(lo::Condvar);

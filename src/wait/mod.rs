@@ -37,6 +37,10 @@ pub(crate) trait Wait {
     /// Gives up: removes the registration and passes on whatever was granted meanwhile. Called at most once, and not
     /// after `Ready`.
     fn give_up(&mut self);
+
+    /// Whoever waits has seen the deadline pass: for those who have others to tell. Called after
+    /// [`give_up`](Self::give_up).
+    fn expired(&mut self) {}
 }
 
 /// What can end a wait early. Implemented by `Context` one floor up, so this room need not know it.
@@ -91,6 +95,11 @@ where
     fn give_up(&mut self) {
         self.0.give_up();
         self.1.give_up();
+    }
+
+    fn expired(&mut self) {
+        self.0.expired();
+        self.1.expired();
     }
 }
 
@@ -178,10 +187,12 @@ impl<W: Wait, C: Wait<Output = Interrupted>> Waiting<W, C> {
             self.cancel.give_up();
             return Poll::Ready(Ok(had));
         }
+        let mut passed = false;
         let why = if let Poll::Ready(why) = self.cancel.poll_wait(w) {
             why
         } else if !self.deadline.is_never() && self.deadline.is_past(self.clock.now()) {
             self.cancel.give_up();
+            passed = true;
             Interrupted::DeadlinePassed
         } else {
             if arm {
@@ -192,6 +203,10 @@ impl<W: Wait, C: Wait<Output = Interrupted>> Waiting<W, C> {
         self.done = true;
         self.alarm = None;
         self.wait.give_up();
+        if passed {
+            self.wait.expired();
+            self.cancel.expired();
+        }
         Poll::Ready(Err(why))
     }
 
