@@ -50,6 +50,13 @@ pub enum Event<'a> {
         /// Why.
         cause: Interrupted,
     },
+    /// A job was submitted [detached](crate::Context::detached): it outlives its caller.
+    Detached {
+        /// To whom.
+        name: &'a str,
+        /// The job's own name, if it has one.
+        job: Option<&'a str>,
+    },
     /// A job panicked; its worker goes on.
     Panicked {
         /// Whose job.

@@ -8,7 +8,7 @@ use std::path::Path;
 use watertight::breaker::BreakerBuilder;
 use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
-use watertight::context::{Entered, OnEnd, Sleep};
+use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
@@ -30,11 +30,23 @@ fn leaves(_: impl Future + Send + 'static) {}
 /// Something `Send` and not `Sync`, as a job's result may be.
 type Lonely = Cell<u8>;
 
+/// What carries nothing.
+struct Hook;
+
+impl Propagate for Hook {
+    type Carried = ();
+    type Entered = ();
+    fn capture(&self) -> Option<()> {
+        None
+    }
+    fn enter(&self, (): &()) {}
+}
+
 #[test]
 fn everything_public_is_send_sync_and_debug() {
     shared::<(BuildError, CallError<u8>, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason)>();
     shared::<Rejected<Lonely>>();
-    shared::<(Clock, ManualClock, Deadline, Context, CancelToken, Registration, DropGuard, OnEnd)>();
+    shared::<(Clock, ManualClock, Deadline, Context, CancelToken, Registration, DropGuard, OnEnd, AlreadySet)>();
     shared::<(Split<'_>, Extendable)>();
     shared::<(Header, Encoded, TimeoutError)>();
     #[cfg(feature = "http")]
@@ -50,6 +62,10 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>)>();
     fn observer<T: Send + Sync + ?Sized>() {}
     observer::<dyn Observer>();
+    fn hook<T: Propagate>() {
+        observer::<T>();
+    }
+    let _ = hook::<(Hook, Hook)>;
 }
 
 #[test]

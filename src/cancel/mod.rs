@@ -14,10 +14,12 @@ mod loom_tests;
 mod node;
 mod parents;
 mod places;
+mod shield;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 
 pub use guard::{DropGuard, Registration};
+pub(crate) use shield::Shield;
 
 use crate::clock::Clock;
 use crate::deadline::Deadline;

@@ -5,7 +5,8 @@
 
 use super::Context;
 use crate::error::Interrupted;
-use crate::sync::thread_local;
+use crate::sync::{drop_quietly, thread_local};
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -40,7 +41,8 @@ impl Context {
     /// their making. Holding one across an `.await` is wrong even where it compiles: use [`wrap`](Self::wrap).
     pub fn enter(&self) -> Entered<'_> {
         let before = CURRENT.try_with(|current| current.replace(self.clone())).ok();
-        Entered { before, here: PhantomData }
+        let carried = self.carried().and_then(|carried| carried.enter(before.as_ref().and_then(Context::carried)));
+        Entered { carried, before, here: PhantomData }
     }
 
     /// `future` with this context as the ambient one whenever it is polled.
@@ -80,6 +82,8 @@ impl Context {
 /// Puts the earlier ambient context back when dropped. Made by [`Context::enter`].
 #[must_use = "the context is left at once when the guard is dropped"]
 pub struct Entered<'a> {
+    /// What a hook carries is left before the context is.
+    carried: Option<Box<dyn Any>>,
     before: Option<Context>,
     here: PhantomData<(&'a Context, *const ())>, // this thread only
 }
@@ -92,6 +96,9 @@ impl fmt::Debug for Entered<'_> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
+        if let Some(carried) = self.carried.take() {
+            drop_quietly(carried);
+        }
         if let Some(before) = self.before.take() {
             // The context that leaves is dropped after the cell is free again: its drop may look at the ambient one.
             let left = CURRENT.try_with(|current| current.replace(before));

@@ -8,17 +8,23 @@
 //! 3. That of `ambient.rs`. **Locking.** None.
 
 mod ambient;
+#[cfg(all(test, not(watertight_loom)))]
+mod carry_tests;
 mod extend;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
 mod on_end;
+mod propagate;
+mod shield;
 mod sleep;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 mod token;
+mod values;
 
 pub use ambient::Entered;
 pub use on_end::OnEnd;
+pub use propagate::{AlreadySet, Propagate, propagate};
 pub use sleep::Sleep;
 pub(crate) use token::ContextWait;
 
@@ -28,11 +34,13 @@ use crate::deadline::{Deadline, Extendable};
 use crate::error::Interrupted;
 use crate::sync::{Arc, Shared, broken};
 use crate::wait::{Nothing, Until, Waiting, block_on};
+use propagate::Carried;
 use sleep::Alarm;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 use token::Token;
+use values::Values;
 
 /// What bounds a piece of work: a [`Deadline`], a [`CancelToken`] and the [`Clock`] by which they are judged.
 ///
@@ -61,6 +69,9 @@ struct Inner {
     token: Token,
     clock: Clock,
     inside: Option<Shared<Inside>>,
+    values: Values,
+    carried: Option<Carried>,
+    detached: bool,
 }
 
 impl Inner {
@@ -121,12 +132,18 @@ impl Context {
                 token: Token::inherited(inner.token.get().clone()),
                 clock: inner.clock.clone(),
                 inside: inner.inside.clone(),
+                values: inner.values.clone(),
+                carried: inner.carried.clone(),
+                detached: inner.detached,
             },
             None => Inner {
                 deadline: Extendable::default(),
                 token: Token::inherited(CancelToken::never()),
                 clock: Clock::system(),
                 inside: None,
+                values: Values::default(),
+                carried: None,
+                detached: false,
             },
         };
         change(&mut inner);
@@ -192,10 +209,14 @@ impl Context {
         inside.is_some_and(|inside| inside.contains(compartment))
     }
 
-    /// A context below this one that can be cancelled by itself, and the token that does it.
+    /// The context of a job that is submitted on this thread, now: below this one, and cancelled by itself with the token.
     pub(crate) fn child(&self) -> (Self, CancelToken) {
         let token = self.token().child();
-        (self.with(|inner| inner.token = Token::inherited(token.clone())), token)
+        let child = self.with(|inner| {
+            inner.token = Token::inherited(token.clone());
+            inner.capture();
+        });
+        (child, token)
     }
 
     /// The time, by this context's clock.
@@ -327,6 +348,7 @@ impl fmt::Debug for Context {
             .field("deadline", &self.deadline())
             .field("token", self.token())
             .field("clock", self.clock())
+            .field("detached", &self.is_detached())
             .finish()
     }
 }

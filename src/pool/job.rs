@@ -35,6 +35,11 @@ impl Meta {
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
+
+    /// Counted and told in the job's own context.
+    fn shed(&self, cause: Interrupted) {
+        self.cx.in_scope(|| self.shared.shed(self.name(), cause));
+    }
 }
 
 /// The claimed closure of a job.
@@ -80,7 +85,7 @@ impl<T> Cell<T> {
         let ran = run_caught(&self.meta, work);
         if self.state.lock().detached {
             // Dropping a result nobody wants is part of the job: it keeps its place until that is done.
-            drop_quietly(ran);
+            self.meta.cx.in_scope(|| drop_quietly(ran));
             return drop(self.ended());
         }
         let place = self.ended();
@@ -109,9 +114,9 @@ impl<T> Cell<T> {
 
     /// Drops the claimed closure unrun, here and now, and completes the handle.
     pub(super) fn shed_claimed(&self, work: Work<T>, cause: Interrupted) {
-        drop_quietly(work);
+        self.meta.cx.in_scope(|| drop_quietly(work));
         drop(self.ended());
-        self.meta.shared.shed(self.meta.name(), cause);
+        self.meta.shed(cause);
         self.complete(Err(JobError::Shed(cause)));
     }
 
@@ -193,7 +198,7 @@ fn run_caught<T>(meta: &Meta, work: impl FnOnce() -> T) -> Result<T, PanicPayloa
     ran.map_err(|payload| {
         let payload = PanicPayload::new(payload);
         let (name, message) = (&meta.shared.name, payload.message());
-        meta.shared.observed.tell(Event::Panicked { name, job: meta.name(), message });
+        meta.cx.in_scope(|| meta.shared.observed.tell(Event::Panicked { name, job: meta.name(), message }));
         payload
     })
 }
@@ -207,12 +212,12 @@ where
         match meta.cx.check() {
             Ok(()) => {
                 if let Err(payload) = run_caught(&meta, work) {
-                    drop_quietly(payload);
+                    meta.cx.in_scope(|| drop_quietly(payload));
                 }
             }
             Err(cause) => {
-                drop_quietly(work);
-                meta.shared.shed(meta.name(), cause);
+                meta.cx.in_scope(|| drop_quietly(work));
+                meta.shed(cause);
             }
         }
         drop(slot);

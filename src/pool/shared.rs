@@ -10,6 +10,7 @@ use super::lifecycle::{Lifecycle, Stage};
 use super::slot::Slot;
 use super::stats::{Counters, PoolStats, add, read};
 use crate::cancel::CancelToken;
+use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, RejectReason};
 use crate::event::{Event, Observed};
 use crate::permit::Limit;
@@ -67,6 +68,14 @@ impl Shared {
                 RejectReason::Full { limit: self.threads, waiting: self.queue_len + waiting }
             }
             other => other,
+        }
+    }
+
+    /// Counts a job, and tells the observer if nobody above it can end it.
+    pub(super) fn accepted(&self, cx: &Context, job: Option<&str>) {
+        add(&self.counters.accepted);
+        if cx.is_detached() {
+            self.observed.tell(Event::Detached { name: &self.name, job });
         }
     }
 

@@ -5,7 +5,6 @@ use super::handle::JobHandle;
 use super::job::{self, Cell, Meta};
 use super::shared::Shared;
 use super::slot::{Slot, SlotWait};
-use super::stats::add;
 
 use crate::context::{Context, ContextWait};
 use crate::error::{RejectReason, Rejected};
@@ -137,8 +136,8 @@ impl<'a> JobBuilder<'a> {
         let shared = &self.pool.owner.shared;
         match place {
             Ok(slot) => {
-                add(&shared.counters.accepted);
-                let meta = Meta { cx: self.cx, name: self.name, shared: shared.clone() };
+                shared.accepted(&self.cx, self.name.as_deref());
+                let meta = Meta { cx: self.cx.captured(), name: self.name, shared: shared.clone() };
                 shared.queue.push(job::fire_and_forget(f, slot, meta));
                 Ok(())
             }
@@ -174,9 +173,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    shared.accepted(cx, name.as_deref());
     let (cx, token) = cx.child();
     let cell = Arc::new(Cell::new(Box::new(f), slot, Meta { cx, name, shared: shared.clone() }));
-    add(&shared.counters.accepted);
     shared.queue.push(Cell::task(cell.clone()));
     JobHandle::new(cell, token)
 }
