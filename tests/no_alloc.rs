@@ -63,6 +63,28 @@ fn looks_checks_clones_and_deadlines_allocate_nothing() {
         );
     }
 
+    // The check that sees the deadline pass cancels the token, asked for or not.
+    for asked in [false, true] {
+        let made = || {
+            let cx = plain.with_clock(&time.clock()).with_timeout(Duration::ZERO);
+            if asked {
+                assert!(!cx.token().is_cancelled());
+            }
+            cx
+        };
+        let mut fresh: Vec<Context> = std::iter::repeat_with(made).take(5).collect();
+        let mut seen = Vec::with_capacity(fresh.len());
+        assert_eq!(
+            blocks(|| {
+                let cx = fresh.pop().unwrap();
+                assert_eq!(cx.check(), Err(Interrupted::DeadlinePassed));
+                assert!(cx.token().is_cancelled());
+                seen.push(cx);
+            }),
+            0
+        );
+    }
+
     let now = Instant::now();
     for d in [Duration::ZERO, Duration::from_millis(5), Duration::MAX] {
         assert_eq!(
