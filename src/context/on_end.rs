@@ -79,8 +79,11 @@ impl Context {
         if let Some(at) = self.deadline().instant() {
             let bell = Waker::from(Shared::new(Bell { cx: self.clone(), cell: guard.cell.clone() }));
             guard.alarm = self.clock().wake_at(at, Waiter::task(&bell));
-            if guard.alarm.is_none() && self.check().is_ok() {
-                return Err(io::Error::other("the system refuses the thread that keeps the time"));
+            if guard.alarm.is_none() {
+                match self.check() {
+                    Ok(()) => return Err(io::Error::other("the system refuses the thread that keeps the time")),
+                    Err(why) => guard.cell.run(why),
+                }
             }
         }
         Ok(guard)
