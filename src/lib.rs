@@ -97,9 +97,15 @@
 //!
 //! # Features and versions
 //!
-//! None on by default. `http`: deadlines into and out of an `http::HeaderMap`, see [`wire`]. Rust 1.85 or newer; raising
-//! that is a minor release.
+//! None on by default. Rust 1.85 or newer; raising that is a minor release.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `http` | deadlines into and out of an `http::HeaderMap`, see [`wire`] |
+//! | `tokio-util` | `CancelToken::from_tokio` and `to_tokio`: either token cancels the other, without a runtime |
 
+#[cfg(any(feature = "tokio-util", all(test, watertight_loom)))]
+mod adapters;
 pub mod breaker;
 pub mod bulkhead;
 pub mod cancel;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// edges run against the floors and are meant: `error` imports `sync`, because a refusal holds its work, and a panic
 /// its payload, behind our mutex; `event` imports `sync` for the shared pointer to the user's observer, and `error`
 /// for its vocabulary. `docs` is text.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("docs", &[]),
     ("sync", &[]),
     ("error", &["sync"]),
@@ -34,6 +34,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "retry",
         ],
     ),
+    ("adapters", &["sync", "error", "cancel"]),
 ];
 
 /// Files that only decide: time is an argument to them, and they neither wait nor share.

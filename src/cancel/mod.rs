@@ -17,9 +17,13 @@ mod places;
 mod shield;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
+#[cfg(all(feature = "tokio-util", not(watertight_loom)))]
+mod weak;
 
 pub use guard::{DropGuard, Registration};
 pub(crate) use shield::Shield;
+#[cfg(all(feature = "tokio-util", not(watertight_loom)))]
+pub(crate) use weak::Weak;
 
 use crate::clock::Clock;
 use crate::deadline::Deadline;
