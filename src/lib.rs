@@ -89,7 +89,8 @@
 //!
 //! # Sync and async
 //!
-//! One core for both: handles and acquisitions are plain futures that need no runtime and run on any executor.
+//! One core for both: handles and acquisitions are plain futures that need no runtime and run on any executor
+//! (`every_future_ends_under_every_executor`).
 //!
 //! # Trade-offs, limits, and whether you need this
 //!
