@@ -232,6 +232,30 @@ fn a_branch_is_not_begun_on_the_only_worker_once_the_time_is_over() {
     shut(&pool);
 }
 
+/// It was looked at, then it ended, then the time was over: it had ended in time.
+#[test]
+fn what_ends_after_it_was_looked_at_and_before_the_deadline_is_given() {
+    let (pool, time) = (pool(2), ManualClock::new());
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_millis(50));
+    let inner = pool.clone();
+    let arrived = pool.submit(move || {
+        let (first, begun, let_go) = gated(1);
+        let (first, (told, it_ended)) = (inner.submit(first).unwrap(), channel());
+        begun.recv().unwrap(); // on the other worker
+        let second = inner.submit(move || {
+            drop(let_go);
+            it_ended.recv().unwrap();
+            time.advance(Duration::from_millis(50));
+            2
+        });
+        // The other worker comes to this when it has done the first.
+        inner.execute(move || told.send(()).unwrap()).unwrap();
+        Partial::new().mandatory(first).mandatory(second.unwrap()).join(&cx)
+    });
+    assert_eq!(arrived.unwrap().join().unwrap().unwrap().mandatory, [1, 2]);
+    shut(&pool);
+}
+
 #[test]
 fn it_is_a_future_on_any_executor_and_dropping_it_cancels() {
     let (pool, time) = (pool(3), ManualClock::new());

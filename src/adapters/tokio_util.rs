@@ -85,6 +85,22 @@ impl CancelToken {
     /// theirs.cancel();
     /// assert!(cx.check().is_err());
     /// ```
+    ///
+    /// The deadline of a context cancels its token when somebody notices that it has passed. Whoever waits for tokio's
+    /// alone does not: hold [`Context::on_end`](crate::Context::on_end), which does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use watertight::{Context, ManualClock};
+    ///
+    /// let time = ManualClock::new();
+    /// let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
+    /// let theirs = cx.token().to_tokio();
+    /// let _notices = cx.on_end(|_| {})?;
+    /// time.advance(Duration::from_secs(1));
+    /// assert!(theirs.is_cancelled());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn to_tokio(&self) -> CancellationToken {
         let Some(ours) = self.weak() else { return CancellationToken::new() };

@@ -17,6 +17,8 @@ mod lifecycle;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
 mod partial;
+#[cfg(all(test, watertight_loom))]
+mod partial_loom_tests;
 mod shared;
 mod slot;
 mod stats;

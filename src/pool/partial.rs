@@ -2,13 +2,14 @@
 //!
 //! **States** of a branch: pending → ended. **Invariants.** 1. A branch that has not ended when the join does is cancelled:
 //! first all that are queued, then, by the drop of their handles, those that run. 2. A mandatory branch that ends without
-//! a value ends the join. 3. What has ended is taken before the context is looked at, so what has arrived is never lost.
+//! a value ends the join. 3. What has ended is taken before the context is looked at, and once more when that has ended: so what
+//! had arrived by then is never lost.
 //! **Locking.** None of its own.
 
 use super::handle::JobHandle;
 use crate::context::Context;
 use crate::error::{Interrupted, JobError};
-use crate::sync::Waiter;
+use crate::sync::{Waiter, broken};
 use crate::wait::{Wait, Waiting, block_on};
 use std::fmt;
 use std::future::Future;
@@ -63,18 +64,19 @@ impl<T> Partial<T> {
 
     /// Adds a branch without which there is no answer. From now on dropping it cancels the job.
     pub fn mandatory(mut self, handle: JobHandle<T>) -> Self {
-        self.mandatory.push(Branch::Pending(handle.cancel_on_drop()));
+        self.mandatory.push(Branch::new(handle));
         self
     }
 
     /// Adds a branch that the answer can do without. From now on dropping it cancels the job.
     pub fn optional(mut self, handle: JobHandle<T>) -> Self {
-        self.optional.push(Branch::Pending(handle.cancel_on_drop()));
+        self.optional.push(Branch::new(handle));
         self
     }
 
-    /// Waits until all branches have ended, or the context has, and gives what has arrived. What has not is cancelled:
-    /// still queued, it never runs; running, it sees its token at its next check and keeps its place until it ends.
+    /// Waits until all branches have ended, or the context has, and gives what has arrived: everything that had ended when
+    /// the context did. What has not is cancelled: still queued, it never runs; running, it sees its token at its next
+    /// check and keeps its place until it ends.
     ///
     /// # Blocking
     ///
@@ -107,6 +109,16 @@ impl<T> Partial<T> {
         }
     }
 
+    /// Takes what has ended since it was looked at: the context may have ended after it.
+    fn take_last(&mut self) {
+        for branch in self.mandatory.iter_mut().chain(&mut self.optional) {
+            let Branch::Pending(handle) = branch else { continue };
+            if let Some(ended) = handle.cell.try_take() {
+                *branch = Branch::Ended(ended);
+            }
+        }
+    }
+
     /// Sheds what is still queued. Before anything that runs is cancelled: a worker that is freed by that would begin the
     /// next branch, only to be told to stop.
     fn call_off(&self) {
@@ -121,6 +133,9 @@ impl<T> Partial<T> {
     fn finish(mut self, why: Option<Interrupted>) -> Result<Arrived<T>, Incomplete> {
         // Only where a mandatory branch has failed is anything pending without an interruption, and then it goes unseen.
         let late = || BranchError::Late(why.unwrap_or(Interrupted::DeadlinePassed));
+        if !broken("partial: what arrives last is not looked for") {
+            self.take_last();
+        }
         self.call_off();
         let mut mandatory = Vec::with_capacity(self.mandatory.len());
         let mut missing = None;
@@ -179,6 +194,10 @@ impl<T> Wait for All<'_, T> {
 }
 
 impl<T> Branch<T> {
+    fn new(handle: JobHandle<T>) -> Self {
+        Self::Pending(if broken("partial: what is late is not cancelled") { handle } else { handle.cancel_on_drop() })
+    }
+
     /// Whether it is still pending; if so, `w` is woken when it has ended.
     fn look(&mut self, cx: &Context, w: &Waiter) -> bool {
         let Self::Pending(handle) = self else { return false };

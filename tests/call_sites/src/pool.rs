@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::time::Duration;
+use watertight::pool::{Incomplete, Partial};
 use watertight::{BuildError, CallError, Context, Interrupted, JobError, JobHandle, Pool, RejectReason, Rejected};
 
 pub struct Image(pub Vec<u8>);
@@ -127,6 +128,60 @@ pub async fn unless_dropped(pool: &Pool) -> anyhow::Result<u32> {
     Ok(handle.await?)
 }
 
+/// A page is its article, and what else arrives in time; each part has a type of its own.
+#[derive(Debug, PartialEq)]
+pub enum Part {
+    Article(&'static str),
+    Related(Vec<u32>),
+    Weather(i8),
+}
+
+/// The parts of a page, begun in the context of whoever wants it.
+pub fn parts(pool: &Pool) -> Result<Partial<Part>, RejectReason> {
+    Ok(Partial::new()
+        .mandatory(pool.submit(|| Part::Article("how to read"))?)
+        .optional(pool.submit(|| Part::Related(vec![2, 3]))?)
+        .optional(pool.submit(|| Part::Weather(21))?))
+}
+
+/// Mandatory parts or an error; of the optional ones what has arrived.
+pub fn page(pool: &Pool, cx: &Context) -> anyhow::Result<Vec<Part>> {
+    let arrived = cx.in_scope(|| parts(pool))?.join(cx)?;
+    Ok(arrived.mandatory.into_iter().chain(arrived.optional.into_iter().flatten()).collect())
+}
+
+/// The same for a task, with an error of its own.
+pub async fn page_async(pool: &Pool, cx: &Context) -> Result<usize, PageError> {
+    let arrived = cx.in_scope(|| parts(pool))?.join_async(cx).await?;
+    let late = arrived.optional.iter().filter(|part| part.is_err()).count();
+    Ok(late)
+}
+
+#[derive(Debug)]
+pub enum PageError {
+    Refused(RejectReason),
+    Missing(Incomplete),
+}
+impl From<RejectReason> for PageError {
+    fn from(reason: RejectReason) -> Self {
+        Self::Refused(reason)
+    }
+}
+impl From<Incomplete> for PageError {
+    fn from(missing: Incomplete) -> Self {
+        Self::Missing(missing)
+    }
+}
+
+/// As many branches as there are shards: one loop.
+pub fn any_shards(pool: &Pool, shards: Vec<Vec<u32>>, cx: &Context) -> Result<u32, Box<dyn Error + Send + Sync>> {
+    let mut asked = Partial::new();
+    for shard in shards {
+        asked = asked.optional(pool.job().context(cx).submit(move || shard.iter().sum::<u32>())?);
+    }
+    Ok(asked.join(cx)?.optional.into_iter().flatten().sum())
+}
+
 pub fn shut_down(pool: &Pool) -> anyhow::Result<()> {
     pool.shutdown(&Context::background().with_timeout(Duration::from_secs(60)))?;
     Ok(())
@@ -187,6 +242,20 @@ mod tests {
         assert_eq!(run_or_keep(&pool, || true, &mut handles), Some(true));
         drop(go_on);
         assert!(handles.pop().unwrap().join().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_page_is_what_has_arrived() {
+        let pool = build().unwrap();
+        let cx = Context::background().with_timeout(Duration::from_secs(60));
+        let whole = [Part::Article("how to read"), Part::Related(vec![2, 3]), Part::Weather(21)];
+        assert_eq!(page(&pool, &cx).unwrap(), whole);
+        assert_eq!(page_async(&pool, &cx).await.unwrap(), 0);
+        assert_eq!(any_shards(&pool, vec![vec![1, 2], vec![], vec![3]], &cx).unwrap(), 6);
+        let past = Context::background().with_timeout(Duration::ZERO);
+        assert!(page(&pool, &past).is_err());
+        assert!(matches!(page_async(&pool, &past).await, Err(PageError::Refused(RejectReason::DeadlinePassed))));
+        shut_down(&pool).unwrap();
     }
 
     #[tokio::test]
