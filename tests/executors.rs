@@ -156,7 +156,9 @@ fn called_and_waiting() -> Case {
     case(async { assert_eq!(future.await.unwrap(), 7) }, move || send.send(7).unwrap(), time, (cx, permits))
 }
 
-const CASES: [(&str, fn() -> Case); 13] = [
+type Make = fn() -> Case;
+
+const CASES: [(&str, Make); 13] = [
     ("cancelled", cancelled),
     ("ended by its token", ended_by_its_token),
     ("ended by its deadline", ended_by_its_deadline),
@@ -189,7 +191,9 @@ fn on_smol(future: BoxFuture<'static, ()>) {
     });
 }
 
-const EXECUTORS: [(&str, fn(BoxFuture<'static, ()>)); 5] = [
+type Run = fn(BoxFuture<'static, ()>);
+
+const EXECUTORS: [(&str, Run); 5] = [
     ("tokio, many threads", |f| on_tokio(f, tokio::runtime::Builder::new_multi_thread().worker_threads(2))),
     ("tokio, one thread", |f| on_tokio(f, &mut tokio::runtime::Builder::new_current_thread())),
     ("smol", on_smol),

@@ -2,10 +2,9 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{self, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -176,6 +175,37 @@ fn callbacks_that_panic_or_come_back_harm_nobody() {
             assert!(hears.recv().unwrap().0);
             assert!(ours.is_cancelled() && theirs.is_cancelled());
         }
+    }
+}
+
+/// tokio wakes some dozens at a time: those after them may be gone, or come, before it is their turn.
+#[test]
+fn a_callback_may_drop_and_make_bridges_of_the_same_token() {
+    for by_ours in [false, true] {
+        let theirs = CancellationToken::new();
+        let bridges: Vec<_> = (0..200).map(|_| CancelToken::from_tokio(&theirs)).collect();
+        let kept: Vec<_> = bridges.iter().step_by(7).cloned().collect();
+        let first = bridges[0].clone();
+        let (bridges, went_well) = (Arc::new(Mutex::new(bridges)), Arc::new(AtomicUsize::new(0)));
+        for token in kept.iter() {
+            let (theirs, bridges, went_well) = (theirs.clone(), bridges.clone(), went_well.clone());
+            token
+                .on_cancel(move |_| {
+                    let half = bridges.lock().unwrap().len() / 2;
+                    let dropped = bridges.lock().unwrap().split_off(half);
+                    drop(dropped);
+                    assert!(CancelToken::from_tokio(&theirs).is_cancelled());
+                    went_well.fetch_add(1, SeqCst);
+                })
+                .keep();
+        }
+        if by_ours {
+            first.cancel()
+        } else {
+            theirs.cancel()
+        }
+        assert!(theirs.is_cancelled() && kept.iter().all(CancelToken::is_cancelled));
+        assert_eq!((bridges.lock().unwrap().len(), went_well.load(SeqCst)), (0, kept.len()));
     }
 }
 
