@@ -8,6 +8,7 @@
 //! 3. That of `ambient.rs`. **Locking.** None.
 
 mod ambient;
+mod blocking;
 #[cfg(all(test, not(watertight_loom)))]
 mod carry_tests;
 mod extend;
@@ -23,6 +24,7 @@ mod token;
 mod values;
 
 pub use ambient::Entered;
+pub use blocking::*;
 pub use on_end::OnEnd;
 pub use propagate::{AlreadySet, Propagate, propagate};
 pub use sleep::Sleep;

@@ -99,4 +99,72 @@ impl Unparker {
 
 pub(crate) mod channel {
     pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
+
+    use ::std::time::Instant;
+    use crossbeam_channel::{Select, SelectedOperation, TryRecvError, TrySendError};
+
+    /// What became of one attempt to receive or send; what was to be sent comes back unless it is done.
+    pub(crate) enum Attempt<D, B> {
+        Done(D),
+        Closed(B),
+        NotYet(B),
+    }
+
+    pub(crate) fn try_receive<T>(from: &Receiver<T>) -> Attempt<T, ()> {
+        match from.try_recv() {
+            Ok(value) => Attempt::Done(value),
+            Err(TryRecvError::Disconnected) => Attempt::Closed(()),
+            Err(TryRecvError::Empty) => Attempt::NotYet(()),
+        }
+    }
+
+    pub(crate) fn try_send<T>(to: &Sender<T>, value: T) -> Attempt<(), T> {
+        match to.try_send(value) {
+            Ok(()) => Attempt::Done(()),
+            Err(TrySendError::Disconnected(value)) => Attempt::Closed(value),
+            Err(TrySendError::Full(value)) => Attempt::NotYet(value),
+        }
+    }
+
+    /// Blocks until there is a value, the bell rings, or the instant has come.
+    pub(crate) fn receive<T>(from: &Receiver<T>, bell: &Receiver<()>, until: Option<Instant>) -> Attempt<T, ()> {
+        let mut select = Select::new_biased();
+        let receives = select.recv(from);
+        match first(select, bell, until) {
+            Some(ready) if ready.index() == receives => ready.recv(from).map_or(Attempt::Closed(()), Attempt::Done),
+            Some(rung) => heard(rung, bell, ()),
+            None => Attempt::NotYet(()),
+        }
+    }
+
+    /// Blocks until there is room, the bell rings, or the instant has come.
+    pub(crate) fn send<T>(to: &Sender<T>, value: T, bell: &Receiver<()>, until: Option<Instant>) -> Attempt<(), T> {
+        let mut select = Select::new_biased();
+        let sends = select.send(to);
+        match first(select, bell, until) {
+            Some(ready) if ready.index() == sends => match ready.send(to, value) {
+                Ok(()) => Attempt::Done(()),
+                Err(closed) => Attempt::Closed(closed.into_inner()),
+            },
+            Some(rung) => heard(rung, bell, value),
+            None => Attempt::NotYet(value),
+        }
+    }
+
+    fn first<'a>(
+        mut select: Select<'a>,
+        bell: &'a Receiver<()>,
+        until: Option<Instant>,
+    ) -> Option<SelectedOperation<'a>> {
+        select.recv(bell);
+        match until {
+            Some(at) => select.select_deadline(at).ok(),
+            None => Some(select.select()),
+        }
+    }
+
+    fn heard<D, B>(rung: SelectedOperation<'_>, bell: &Receiver<()>, back: B) -> Attempt<D, B> {
+        let _ = rung.recv(bell); // a selected operation has to be completed
+        Attempt::NotYet(back)
+    }
 }

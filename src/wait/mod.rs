@@ -179,7 +179,7 @@ impl<W: Wait, C: Wait<Output = Interrupted>> Waiting<W, C> {
     }
 
     /// Looks once. With `arm`, whoever waits is also woken at the deadline; a thread parks until then by itself.
-    fn poll_with(&mut self, w: &Waiter, arm: bool) -> Poll<Result<W::Output, Interrupted>> {
+    pub(crate) fn poll_with(&mut self, w: &Waiter, arm: bool) -> Poll<Result<W::Output, Interrupted>> {
         assert!(!self.done, "polled after it was ready");
         if let Poll::Ready(had) = self.wait.poll_wait(w) {
             self.done = true;
