@@ -62,6 +62,8 @@
 //! 10. Retries never exceed their share of first attempts, in any interleaving:
 //!     `a_budget_bounds_the_amplification_of_a_dead_dependency` and the models of `retry`.
 //! 11. An idle pool makes no wake-ups: `an_idle_pool_of_64_makes_no_wake_ups_and_burns_no_cpu`.
+//! 12. What a context frees from a blocking call leaves no thread, file descriptor, permit or child process:
+//!     `nothing_is_left_behind`.
 //!
 //! # Overload
 //!
@@ -71,7 +73,8 @@
 //! # Deadlines and cancellation
 //!
 //! Every wait takes or inherits a [`Context`] and ends with it. Cancellation is cooperative: queued work never runs, running
-//! work sees it at its next [`Context::check`].
+//! work sees it at its next [`Context::check`]. Code that blocks is freed by it: channels ([`Context::recv`]), condition
+//! variables ([`Context::wait`]), sockets ([`Context::guard`]), child processes.
 //!
 //! # Panics
 //!
@@ -103,6 +106,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `http` | deadlines into and out of an `http::HeaderMap`, see [`wire`] |
+//! | `process` | `Context::spawn`: child processes that are killed when their context ends |
 //! | `tokio-util` | `CancelToken::from_tokio` and `to_tokio`: either token cancels the other, without a runtime |
 
 #[cfg(any(feature = "tokio-util", all(test, watertight_loom)))]

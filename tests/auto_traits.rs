@@ -9,6 +9,7 @@ use watertight::breaker::BreakerBuilder;
 use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
+use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
@@ -47,6 +48,9 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(BuildError, CallError<u8>, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason)>();
     shared::<Rejected<Lonely>>();
     shared::<(Clock, ManualClock, Deadline, Context, CancelToken, Registration, DropGuard, OnEnd, AlreadySet)>();
+    shared::<(Condition, SocketGuard, ChannelError, Unsent<u8>, Unsent<Lonely>)>();
+    #[cfg(feature = "process")]
+    shared::<watertight::context::ChildGuard>();
     shared::<(Split<'_>, Extendable)>();
     shared::<(Header, Encoded, TimeoutError)>();
     #[cfg(feature = "http")]
@@ -66,6 +70,25 @@ fn everything_public_is_send_sync_and_debug() {
         observer::<T>();
     }
     let _ = hook::<(Hook, Hook)>;
+}
+
+/// Which sockets can be guarded and timed, as the traits' documentation says.
+#[test]
+fn sockets_are_guarded_and_timed() {
+    fn both<T: Guarded + Timed>() {}
+    both::<std::net::TcpStream>();
+    #[cfg(unix)]
+    both::<std::os::unix::net::UnixStream>();
+    fn timed<T: Timed>() {}
+    timed::<std::net::UdpSocket>();
+    #[cfg(target_os = "linux")]
+    {
+        fn guarded<T: Guarded>() {}
+        guarded::<std::net::TcpListener>();
+        guarded::<std::os::unix::net::UnixListener>();
+        both::<std::net::UdpSocket>();
+        both::<std::os::unix::net::UnixDatagram>();
+    }
 }
 
 #[test]

@@ -143,18 +143,20 @@ impl Context {
     ///
     /// # Examples
     ///
-    /// ```no_run
+    /// ```
+    /// # if !cfg!(unix) { return Ok(()) }
     /// use std::io::Read;
     /// use std::process::{Command, Stdio};
     /// use std::time::Duration;
     /// use watertight::Context;
     ///
     /// let cx = Context::current().with_timeout(Duration::from_secs(5));
-    /// let child = cx.spawn(Command::new("pdftotext").args(["upload.pdf", "-"]).stdout(Stdio::piped()))?;
+    /// let child = cx.spawn(Command::new("echo").arg("all of it").stdout(Stdio::piped()))?;
     /// let mut text = String::new();
     /// if let Some(mut output) = child.take_stdout() {
     ///     child.run(|| output.read_to_string(&mut text))?; // `TimedOut` after five seconds, never half a text
     /// }
+    /// assert_eq!(text, "all of it\n");
     /// assert!(child.wait()?.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```
