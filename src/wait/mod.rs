@@ -2,7 +2,8 @@
 //! thread and [`Waiting`] is the same as a future.
 //!
 //! Interruption by a deadline or a token is handled here and nowhere else, so "every wait ends at its deadline" is true
-//! by construction. The four things waited for are a permit, a job's result, a token's cancellation and a sleep.
+//! by construction. The things waited for are a permit, a job's result, a token's cancellation, a sleep, a condition, and a
+//! channel of somebody else's: for that one `context` drives a [`Waiting`] itself, because the channel parks the thread.
 //!
 //! **States** of a [`Waiting`]: waiting → done. **Invariants.** 1. What has been granted is taken or passed on: a wait
 //! that is not done gives up when it is dropped. 2. The thing itself is looked at before the clock and the token, so
@@ -178,7 +179,8 @@ impl<W: Wait, C: Wait<Output = Interrupted>> Waiting<W, C> {
         }
     }
 
-    /// Looks once. With `arm`, whoever waits is also woken at the deadline; a thread parks until then by itself.
+    /// Looks once. With `arm`, whoever waits is also woken at the deadline; a thread parks until then by itself, and so must
+    /// whoever drives it otherwise.
     pub(crate) fn poll_with(&mut self, w: &Waiter, arm: bool) -> Poll<Result<W::Output, Interrupted>> {
         assert!(!self.done, "polled after it was ready");
         if let Poll::Ready(had) = self.wait.poll_wait(w) {

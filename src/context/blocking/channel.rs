@@ -138,8 +138,8 @@ impl Context {
     ///
     /// # Performance
     ///
-    /// A value that is there costs what [`try_recv`](crossbeam_channel::Receiver::try_recv) costs. A receive that blocks
-    /// allocates, and registers with the token.
+    /// A value that is there costs little more than [`try_recv`](crossbeam_channel::Receiver::try_recv): no clock is read,
+    /// nothing is allocated. A receive that blocks allocates, and registers with the token.
     ///
     /// # Examples
     ///

@@ -209,7 +209,8 @@ impl Context {
     /// Guards a socket: when this context ends, by cancellation or deadline, the socket is shut down both ways, and
     /// whoever is blocked on it, through whatever handle, returns at once. So a read on a silent peer ends.
     ///
-    /// A socket that was shut down is of no further use: a connection is broken, a listener accepts no more.
+    /// A socket that was shut down is of no further use: a connection is broken, a listener accepts no more. Of what wraps
+    /// a socket, an encrypted stream or a buffered one, guard the socket inside.
     ///
     /// The guard has a handle of its own (one file descriptor) until it is dropped. It needs no thread, except that the
     /// first deadline waited for in the process starts the one that keeps the time.
