@@ -1,4 +1,5 @@
-//! What is said to be free of allocations is: a look at a token, a checkpoint, a clone of a context, a deadline's sums.
+//! What is said to be free of allocations is: a look at a token, a checkpoint, a clone of a context, a deadline's sums,
+//! a value that is received or sent without waiting.
 //!
 //! One test, in a program of its own: the counter is the whole process's.
 
@@ -57,6 +58,18 @@ fn looks_checks_clones_and_deadlines_allocate_nothing() {
                 drop(black_box(cx.clone()));
                 black_box((cx.now(), cx.deadline(), cx.remaining(), cx.token().is_cancelled()));
                 drop(black_box(cx.in_scope(Context::current)));
+            }),
+            0,
+            "{cx:?}"
+        );
+    }
+
+    let (send, receive) = crossbeam_channel::bounded(1);
+    for cx in [&plain, &bound, &ended] {
+        assert_eq!(
+            blocks(|| {
+                cx.send(&send, 1).unwrap();
+                assert_eq!(cx.recv(&receive), Ok(1));
             }),
             0,
             "{cx:?}"
