@@ -212,8 +212,10 @@ impl Context {
     /// A socket that was shut down is of no further use: a connection is broken, a listener accepts no more. Of what wraps
     /// a socket, an encrypted stream or a buffered one, guard the socket inside.
     ///
-    /// The guard has a handle of its own (one file descriptor) until it is dropped. It needs no thread, except that the
-    /// first deadline waited for in the process starts the one that keeps the time.
+    /// The guard has a handle of its own (one file descriptor) until it is dropped. The shutdown is one system call, on the
+    /// thread that cancels or on the clock's; the first deadline waited for in the process starts that one. While a
+    /// connection is being made there is no socket to guard yet: `TcpStream::connect_timeout` takes the
+    /// [time left](Self::remaining).
     ///
     /// # Cancellation
     ///
