@@ -74,7 +74,8 @@
 //!
 //! Every wait takes or inherits a [`Context`] and ends with it. Cancellation is cooperative: queued work never runs, running
 //! work sees it at its next [`Context::check`]. Code that blocks is freed by it: channels ([`Context::recv`]), condition
-//! variables ([`Context::wait`]), sockets ([`Context::guard`]), child processes.
+//! variables ([`Context::wait`]), sockets ([`Context::guard`]), child processes. A page on
+//! [deadlines](docs::deadlines) and one on [cancellation](docs::cancellation) say what is promised and what cannot be.
 //!
 //! # Panics
 //!

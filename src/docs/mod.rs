@@ -3,6 +3,12 @@
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 
+#[doc = include_str!("deadlines.md")]
+pub mod deadlines {}
+
+#[doc = include_str!("cancellation.md")]
+pub mod cancellation {}
+
 #[doc = include_str!("limitations.md")]
 pub mod limitations {}
 
