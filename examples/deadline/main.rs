@@ -140,12 +140,12 @@ impl Story {
             let cx = Context::background().with_timeout(ENOUGH);
             let say = Say::Left { header: Header::RequestTimeoutMs, margin: Duration::ZERO };
             let (heard, answer) = self.see_through(&cx, say)?;
-            let (200, text) = (match answer {
-                Ok(answer) => answer,
-                Err(why) => (0, why),
-            }) else {
-                println!("    not on this machine, this time ({tried}); again");
-                continue;
+            let text = match answer {
+                Ok((200, text)) => text,
+                late => {
+                    println!("    not on this machine, this time: {late:?}; again ({tried})");
+                    continue;
+                }
             };
             show(&heard);
             came_by(&heard, &Hop::ALL)?;
