@@ -1,46 +1,27 @@
 //! [`ManualClock`]: time that stands still until somebody moves it. For users' tests and for every loom model.
+//!
+//! **Invariants.** Those of `alarms.rs`; the time is what its lock guards besides. **Locking.** As there.
 
+use super::alarms::{Alarms, Key};
 use super::{Clock, Kind, system_now};
-use crate::sync::{Arc, Mutex, Waiter, broken};
-use std::collections::BTreeMap;
+use crate::sync::{Arc, Waiter, broken};
 use std::time::{Duration, Instant};
 
-/// When it rings, and a number that tells two alarms of one instant apart.
-pub(super) type Key = (Instant, u64);
-
+/// The alarms and what time it is.
 #[derive(Debug)]
-pub(super) struct Manual {
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    now: Instant,
-    next: u64,
-    alarms: BTreeMap<Key, Waiter>,
-}
+pub(super) struct Manual(Alarms<Instant>);
 
 impl Manual {
     pub(super) fn now(&self) -> Instant {
-        self.state.lock().now
+        self.0.with(|now| *now)
     }
 
     pub(super) fn arm(&self, at: Instant, waiter: Waiter) -> Option<Key> {
-        let mut state = self.state.lock();
-        if at > state.now {
-            let key = (at, state.next);
-            state.next += 1;
-            state.alarms.insert(key, waiter);
-            return Some(key);
-        }
-        drop(state);
-        waiter.wake();
-        None
+        self.0.arm(at, waiter, |now| at > *now)
     }
 
-    pub(super) fn disarm(&self, key: Key) {
-        let gone = self.state.lock().alarms.remove(&key);
-        drop(gone); // a waker's own drop is the executor's code: not under our lock
+    pub(super) fn disarm(&self, key: Key) -> bool {
+        self.0.disarm(key)
     }
 }
 
@@ -68,8 +49,7 @@ pub struct ManualClock(Arc<Manual>);
 impl ManualClock {
     /// A clock that stands at some instant.
     pub fn new() -> Self {
-        let state = State { now: system_now(), next: 0, alarms: BTreeMap::new() };
-        Self(Arc::new(Manual { state: Mutex::new(state) }))
+        Self(Arc::new(Manual(Alarms::new(system_now()))))
     }
 
     /// The clock to hand to contexts and builders.
@@ -82,28 +62,23 @@ impl ManualClock {
         self.0.now()
     }
 
-    /// Moves time on by `d` and wakes everybody who is due, in the order of their instants. Time that would overflow
-    /// stays where it is.
+    /// Moves time on by `d` and wakes everybody who is due, in the order of their instants and one after the other: who
+    /// stops waiting because an earlier one was woken is not woken. Time that would overflow stays where it is.
     pub fn advance(&self, d: Duration) {
-        let mut state = self.0.state.lock();
-        state.now = state.now.checked_add(d).unwrap_or(state.now);
-        let later = match state.now.checked_add(Duration::from_nanos(1)) {
-            Some(just_after) => state.alarms.split_off(&(just_after, 0)),
-            None => BTreeMap::new(),
+        let moved = |now: &mut Instant| {
+            *now = now.checked_add(d).unwrap_or(*now);
+            *now
         };
-        let due = std::mem::replace(&mut state.alarms, later);
-        drop(state);
         if broken("clock: an advance wakes nobody") {
+            self.0.0.with(moved);
             return;
         }
-        for waiter in due.into_values() {
-            waiter.wake();
-        }
+        self.0.0.ring(moved);
     }
 
     /// How many waits this clock is to end: what a test polls to know that somebody waits.
     pub fn waiting(&self) -> usize {
-        self.0.state.lock().alarms.len()
+        self.0.0.len()
     }
 }
 

@@ -4,12 +4,19 @@
 //! [`Context`](crate::Context) or a builder carries, so everything that waits or measures follows it.
 //!
 //! **Invariants.** 1. Nothing outside this room calls `Instant::now`. 2. An alarm wakes its waiter at most once, and
-//! only when its instant has come; a waiter must look again after a wake-up, because others may wake it too.
-//! **Locking.** One lock per clock, held for map operations only; waiters are woken after it is let go.
+//! only when its instant has come; one that was disarmed before it began to ring never does (`alarms.rs`). A waiter must
+//! look again after a wake-up, because others may wake it too. **Locking.** One lock per clock, held for map operations
+//! only; waiters are woken after it is let go.
 //!
-//! Under loom only the manual kind lives: the system's clock stands still and never rings.
+//! Under loom only the manual kind lives: the system's clock stands still and never rings. What its thread does is
+//! `Alarms::keep`, which has models of its own.
 
+mod alarms;
+#[cfg(all(test, watertight_loom))]
+mod loom_tests;
 mod manual;
+#[cfg(all(test, not(watertight_loom)))]
+mod tests;
 #[cfg(not(watertight_loom))]
 mod timer;
 
@@ -116,18 +123,44 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A wake-up that was asked for. Dropping it calls it off; one that is already on its way may still arrive, and is then
-/// an early wake-up like any other.
+/// A wake-up that was asked for. Dropping it [disarms](Self::disarm) it, and does not ask what came of that.
 #[derive(Debug)]
 #[must_use = "dropping an alarm calls it off"]
 pub(crate) struct Alarm(Armed);
 
 enum Armed {
     #[cfg(not(watertight_loom))]
-    System(timer::Key),
+    System(alarms::Key),
     #[cfg(watertight_loom)]
     Nowhere(#[expect(dead_code, reason = "held, never woken: the modelled system clock stands still")] Waiter),
-    Manual(Arc<Manual>, manual::Key),
+    Manual(Arc<Manual>, alarms::Key),
+    /// Disarmed already.
+    Off,
+}
+
+impl Alarm {
+    /// Calls it off. `true`: it has not rung and never will. `false`: it has rung, or is ringing at this moment on another
+    /// thread or further up on this one; the waiter is woken this once and not again.
+    ///
+    /// It does not wait for the ringing to end: what rings is an executor's waker, which may be what disarms, or may want a
+    /// lock that is held here.
+    #[cfg_attr(not(test), expect(dead_code, reason = "so far everybody who waits looks again, whatever woke it"))]
+    pub(crate) fn disarm(mut self) -> bool {
+        self.0.disarm()
+    }
+}
+
+impl Armed {
+    fn disarm(&mut self) -> bool {
+        match std::mem::replace(self, Self::Off) {
+            #[cfg(not(watertight_loom))]
+            Self::System(key) => timer::Timer::global().disarm(key),
+            #[cfg(watertight_loom)]
+            Self::Nowhere(_) => true,
+            Self::Manual(manual, key) => manual.disarm(key),
+            Self::Off => false,
+        }
+    }
 }
 
 impl fmt::Debug for Armed {
@@ -138,12 +171,6 @@ impl fmt::Debug for Armed {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        match &self.0 {
-            #[cfg(not(watertight_loom))]
-            Armed::System(key) => timer::Timer::global().disarm(*key),
-            #[cfg(watertight_loom)]
-            Armed::Nowhere(_) => {}
-            Armed::Manual(manual, key) => manual.disarm(*key),
-        }
+        self.0.disarm();
     }
 }

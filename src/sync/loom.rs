@@ -109,6 +109,10 @@ impl Condvar {
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.0.wait(guard).expect("no user code runs under a lock, so none is poisoned")
     }
+
+    pub(crate) fn wait_until<'a, T>(&self, guard: MutexGuard<'a, T>, _at: Instant) -> MutexGuard<'a, T> {
+        self.wait(guard)
+    }
 }
 
 /// A token under a mutex with a condition variable: raw park trips loom (its issue 249), and the two must not be mixed.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake};
 
-/// What every model runs with: preemption bound 3 unless `LOOM_MAX_PREEMPTIONS` says otherwise.
-fn builder() -> Builder {
+/// What every model runs with: preemption bound 3 (2 for a wide one) unless `LOOM_MAX_PREEMPTIONS` says otherwise.
+fn builder(bound: usize) -> Builder {
     let mut builder = Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(bound));
     builder.max_branches = builder.max_branches.max(20_000);
     // A cap makes loom report success for a search it did not finish, with no sign: never accept one.
     assert!(
@@ -29,12 +29,20 @@ const TWIN: &str = "WATERTIGHT_TWIN";
 
 /// Checks `body` under every schedule within the bound and prints how many executions that took.
 pub(crate) fn model(name: &str, body: impl Fn() + Send + Sync + 'static) {
+    check(name, builder(3), body);
+}
+
+/// The same for a body of more threads than the usual bound can be searched with in seconds.
+pub(crate) fn wide_model(name: &str, body: impl Fn() + Send + Sync + 'static) {
+    check(name, builder(2), body);
+}
+
+fn check(name: &str, builder: Builder, body: impl Fn() + Send + Sync + 'static) {
     if std::env::var_os(TWIN).is_some() {
         return;
     }
     let executions = Arc::new(AtomicUsize::new(0));
     let counter = executions.clone();
-    let builder = builder();
     let bound = builder.preemption_bound;
     builder.check(move || {
         counter.fetch_add(1, Ordering::Relaxed);
@@ -56,7 +64,7 @@ pub(crate) fn twin(broken: &'static str, body: impl Fn() + Send + Sync + 'static
         Ok(wanted) if wanted == this_one => {
             println!("running the twin {broken}");
             break_on_purpose(broken);
-            builder().check(body);
+            builder(3).check(body);
             println!("the twin passed");
             std::process::exit(0);
         }

@@ -20,7 +20,7 @@ mod tests;
 use crate::clock::{Alarm, Clock};
 use crate::deadline::Deadline;
 use crate::error::Interrupted;
-use crate::sync::{Parker, Waiter};
+use crate::sync::{Parker, Waiter, broken};
 use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -186,7 +186,9 @@ impl<W: Wait, C: Wait<Output = Interrupted>> Waiting<W, C> {
         if let Poll::Ready(had) = self.wait.poll_wait(w) {
             self.done = true;
             self.alarm = None;
-            self.cancel.give_up();
+            if !broken("wait: what is had leaves its registration with the token") {
+                self.cancel.give_up();
+            }
             return Poll::Ready(Ok(had));
         }
         let mut passed = false;
@@ -214,7 +216,7 @@ impl<W: Wait, C: Wait<Output = Interrupted>> Waiting<W, C> {
 
     /// Ends it as if it had been had: the caller has decided otherwise.
     pub(crate) fn finish(&mut self) {
-        if !std::mem::replace(&mut self.done, true) {
+        if !std::mem::replace(&mut self.done, true) || broken("wait: an end is told again when the wait is dropped") {
             self.wait.give_up();
             self.cancel.give_up();
             self.alarm = None;
