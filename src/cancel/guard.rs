@@ -25,8 +25,8 @@ impl Registration {
         }
     }
 
-    /// Lets the callback stay for as long as the token, or a descendant of it, lives. If that ends without a
-    /// cancellation, the callback is dropped unrun.
+    /// Lets the callback stay for as long as the token, or a descendant of it that is not cancelled, lives. If that ends
+    /// without a cancellation, the callback is dropped unrun.
     pub fn keep(mut self) {
         self.place = None;
     }

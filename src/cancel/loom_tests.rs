@@ -218,3 +218,45 @@ fn loom_a_child_made_while_another_goes_is_its_own() {
     model("a child made while another goes is its own", a_child_made_while_another_goes);
     twin("token: a dropped child stays on the list", a_child_made_while_another_goes);
 }
+
+/// While a list of children is away, to be cancelled, they go, and so does the last hold on the node between.
+fn children_that_go_while_they_are_cancelled() {
+    let root = CancelToken::new();
+    let middle = root.child();
+    let (a, b) = (middle.child(), middle.child());
+    let wait = a.waiting();
+    let canceller = spawn(move || middle.cancel());
+    drop((a, b));
+    canceller.join().unwrap();
+    drop(wait);
+    assert_eq!(root.registrations(), 0);
+}
+
+#[test]
+fn loom_children_that_go_while_they_are_cancelled_leave_nothing() {
+    model("children that go while they are cancelled leave nothing", children_that_go_while_they_are_cancelled);
+    twin(
+        "token: a child that goes while it is being cancelled is not noted",
+        children_that_go_while_they_are_cancelled,
+    );
+}
+
+/// Two children in one list, one of which is listened to: it is woken, and the other told, whoever of two cancels first.
+fn two_cancel_a_list_of_children() {
+    let root = CancelToken::new();
+    let (a, b) = (root.child(), root.child());
+    let (heard, other) = (a.clone(), root.clone());
+    let waiter = spawn(move || wait(&heard));
+    let canceller = spawn(move || other.cancel());
+    a.cancel_because(CancelCause::Because("mine"));
+    canceller.join().unwrap();
+    assert_eq!(waiter.join().unwrap(), a.cause().unwrap());
+    assert_eq!(b.cause(), Some(Interrupted::Cancelled(CancelCause::Requested)));
+}
+
+#[test]
+fn loom_a_list_of_children_is_cancelled_whole_and_its_waiters_woken() {
+    let name = "a list of children is cancelled whole and its waiters woken";
+    model(name, two_cancel_a_list_of_children);
+    twin("token: a waiter joins without a look under the lock", two_cancel_a_list_of_children);
+}

@@ -8,10 +8,12 @@
 //! **Invariants** and **Locking**: those of `node.rs`.
 
 mod cause;
+mod fire;
 mod guard;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
 mod node;
+mod others;
 mod parents;
 mod places;
 mod shield;

@@ -11,8 +11,8 @@
 //! one allows: if crossbeam-channel can do something the model cannot, loom's answer is void.
 //!
 //! **Rules for the rooms above.** No `SeqCst` accesses (loom reads them as `AcqRel`). A word that is ever changed by a
-//! read-modify-write is only ever written by one (loom loses the atomicity of an RMW that races a plain store). No
-//! user code under a lock.
+//! read-modify-write is only ever written by one (loom loses the atomicity of an RMW that races a plain store), unless
+//! every RMW that could race the store fails, or is ordered by a lock (`cancel::node`). No user code under a lock.
 
 #[cfg(watertight_loom)]
 mod loom;

@@ -27,12 +27,30 @@ impl Waiter {
     }
 
     /// Wakes it.
-    pub(crate) fn wake(mut self) {
-        match self.0.take() {
-            Some(Whom::Thread(unparker)) => unparker.unpark(),
-            Some(Whom::Task(waker)) => quietly(|| waker.wake()),
-            None => {}
+    pub(crate) fn wake(self) {
+        Self::wake_all([self]);
+    }
+
+    /// Wakes all, one after the other. One guard serves until a waker panics, and then another for those that are left.
+    pub(crate) fn wake_all(waiters: impl IntoIterator<Item = Waiter>) {
+        let (mut waiters, mut more) = (waiters.into_iter(), true);
+        while more {
+            quietly(|| {
+                waiters.by_ref().for_each(|waiter| match waiter.whom() {
+                    Some(Whom::Thread(unparker)) => unparker.unpark(),
+                    Some(Whom::Task(waker)) => waker.wake(),
+                    None => {}
+                });
+                more = false;
+            });
         }
+    }
+
+    #[inline]
+    fn whom(mut self) -> Option<Whom> {
+        let whom = self.0.take();
+        std::mem::forget(self); // nothing is left to drop, and one of ten thousand feels that
+        whom
     }
 
     /// Whether waking `self` wakes `other` too, so that a registration need not be replaced.
@@ -52,6 +70,7 @@ impl Clone for Waiter {
 }
 
 impl Drop for Waiter {
+    #[inline]
     fn drop(&mut self) {
         if let Some(Whom::Task(waker)) = self.0.take() {
             drop_quietly(waker);
