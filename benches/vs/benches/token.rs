@@ -2,7 +2,7 @@
 //!
 //! Each round measures every contender, one after the other, so that whatever else the machine does hits all of them;
 //! a ratio is taken within a round. Printed are medians of the rounds and, in brackets, their quartiles. With `--test`
-//! everything runs once and briefly.
+//! everything runs once and briefly; another argument is part of the titles of those to run.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -32,14 +32,19 @@ fn alone(calls: u32, mut f: impl FnMut()) -> f64 {
     begun.elapsed().as_nanos() as f64 / f64::from(calls)
 }
 
-/// The same when two threads do it at once: the mean of what each sees.
+/// The same when two threads do it at once: the mean of what each sees. Each has a core of its own, if there are two: left
+/// to themselves they often share one on a busy machine, take turns, and never meet.
 fn together(calls: u32, f: impl Fn() + Sync) -> f64 {
     let start = Barrier::new(2);
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let (start, f) = (&start, &f);
     std::thread::scope(|s| {
-        let both = [(); 2].map(|()| {
-            s.spawn(|| {
+        let both = [0, 1].map(|which| {
+            let core = cores.get(which).copied();
+            s.spawn(move || {
+                core.map(core_affinity::set_for_current);
                 start.wait();
-                alone(calls, &f)
+                alone(calls, f)
             })
         });
         both.into_iter().map(|one| one.join().unwrap()).sum::<f64>() / 2.0
@@ -55,6 +60,9 @@ fn quartiles(values: impl Iterator<Item = f64>) -> String {
 
 /// Measures all and prints them, with ours against each.
 fn compare(title: &str, effort: Effort, mut contenders: Vec<Contender<'_>>) {
+    if std::env::args().skip(1).any(|wanted| !wanted.starts_with("--") && !title.contains(&wanted)) {
+        return;
+    }
     let rounds: Vec<Vec<f64>> =
         (0..effort.rounds).map(|_| contenders.iter_mut().map(|(_, measure)| measure()).collect()).collect();
     println!("{title}");
