@@ -39,11 +39,22 @@ impl Fire {
         Self { code, text, to_wake: Vec::new(), callbacks: Vec::new(), to_visit: Vec::new() }
     }
 
+    /// Cancels `node`, and all below it.
     pub(super) fn all_below(mut self, node: &Arc<Node>) -> Self {
-        self.visit(node);
+        self.visit(node, false);
+        self.rest()
+    }
+
+    /// The same, if `node` is not shut.
+    pub(super) fn from_above(mut self, node: &Arc<Node>) -> Self {
+        self.visit(node, true);
+        self.rest()
+    }
+
+    fn rest(mut self) -> Self {
         while let Some(below) = self.to_visit.pop() {
             match below {
-                Below::One(child) => self.visit(&child),
+                Below::One(child) => self.visit(&child, true),
                 Below::Many(node, children) => {
                     children.iter().flatten().for_each(|child| self.visit_unless_bare(child));
                     Node::give_back(node, children);
@@ -56,18 +67,19 @@ impl Fire {
     #[inline]
     fn visit_unless_bare(&mut self, node: &Arc<Node>) {
         if !node.cancel_bare(self.code) && !node.is_cancelled() {
-            self.visit(node);
+            self.visit(node, true);
         }
     }
 
     #[inline]
-    fn visit(&mut self, node: &Arc<Node>) {
+    fn visit(&mut self, node: &Arc<Node>, from_above: bool) {
         let Self { code, text, ref mut to_wake, ref mut callbacks, ref mut to_visit } = *self;
         let told = |other| match other {
             Other::Waiter(waiter) => to_wake.push(waiter),
             Other::Callback(callback) => callbacks.push(callback),
+            Other::Deferred(_) => {} // and comes too late
         };
-        node.fire((code, text), told, |children| match children {
+        node.fire((code, text), from_above, told, |children| match children {
             Places::None => {}
             // Bare ones stay on the list: each takes itself off when it is dropped, and until then nothing is owed it.
             Places::One(child) if child.cancel_bare(code) || child.is_cancelled() => {}

@@ -16,6 +16,8 @@ mod node;
 mod others;
 mod parents;
 mod places;
+#[cfg(test)]
+mod probe;
 mod shield;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;

@@ -1,7 +1,8 @@
 //! The nodes of the token tree: a flag, a cause, who waits, and the children.
 //!
 //! **States**, in one word: live → cancelled for a cause; and beside it *listed*, once anybody has joined a list of the
-//! node's, and *orphan*, once nobody holds the token itself and only descendants keep the node.
+//! node's, and *orphan*, once nobody holds the token itself and only descendants keep the node. A *shut* node defers what
+//! comes from above until it is opened (`shield.rs`); what is asked of itself cancels it all the same.
 //!
 //! **Invariants.** 1. A node that is not listed is cancelled by one exchange of its word and nothing else: nobody waits
 //! there. A listed one is cancelled under its lock, and its lists are taken in the same critical section. 2. Who joins a
@@ -9,7 +10,7 @@
 //! The first cause wins. 4. A node is on its parents' lists as long as somebody holds its token or it has children, and
 //! keeps its parents that long. Whoever ends that takes it off. 5. The count of handles is not kept once it has been
 //! seen at one by whoever lets go: nobody else is left to read it. 6. Once a node is listed, its word is written under its
-//! lock only.
+//! lock only. 7. A shut node is listed and held. Opening it and looking at what was deferred is one step under its lock.
 //!
 //! **Locking.** Never two node locks at once: `fire.rs` takes a node's lists, lets go, and only then visits the children
 //! that need more than an exchange. Wakers and callbacks run, and are cloned and dropped, under no lock.
@@ -26,31 +27,32 @@ use std::task::Poll;
 
 /// The bits of the word. The cause is a small number, not 0.
 const CAUSE: u8 = 0b0111;
-const LISTED: u8 = 0b1000;
+pub(super) const LISTED: u8 = 0b1000;
 const ORPHAN: u8 = 0b1_0000;
+pub(super) const SHUT: u8 = 0b10_0000;
 
 /// In this order, and so that of `Inner`, because a cancellation that meets ten thousand nodes needs only what is first.
 #[repr(C)]
 pub(super) struct Node {
-    state: AtomicU8,
+    pub(super) state: AtomicU8,
     /// Its place with its only parent. Written by whoever joins that parent's list, under this node's lock or before
     /// anybody else has the node.
-    place: AtomicU32,
-    inner: Mutex<Inner>,
+    pub(super) place: AtomicU32,
+    pub(super) inner: Mutex<Inner>,
     handles: AtomicUsize,
 }
 
 #[repr(C)]
-struct Inner {
-    others: Others,
-    children: Places<Arc<Node>>,
-    parents: Parents,
+pub(super) struct Inner {
+    pub(super) others: Others,
+    pub(super) children: Places<Arc<Node>>,
+    pub(super) parents: Parents,
     /// A child that is gone, to be made into the next.
     spare: Option<Arc<Node>>,
 }
 
 impl Node {
-    fn make(why: Option<Interrupted>, parents: Parents) -> Self {
+    pub(super) fn make(why: Option<Interrupted>, parents: Parents) -> Self {
         let (code, text) = why.map_or((0, ""), encode);
         let inner = Inner { parents, children: Places::None, others: Others::cancelled(text), spare: None };
         Self {
@@ -74,17 +76,23 @@ impl Node {
         if let Some(why) = node.cause() {
             return Self::born_cancelled(why);
         }
+        Self::child_in(node, 0).unwrap_or_else(Self::born_cancelled)
+    }
+
+    /// A child that begins in `state`, or why there is none.
+    pub(super) fn child_in(node: &Arc<Self>, state: u8) -> Result<Arc<Self>, Interrupted> {
         let fresh = Self::make(None, Parents::One(node.clone())); // not under the lock, which siblings may wait for
+        fresh.state.store(state, Ordering::Relaxed);
         let joined = node.join("token: a child joins without a look under the lock", |inner| {
             let child = inner.renew(fresh);
             child.place.store(inner.children.join(child.clone()), Ordering::Relaxed);
             (child, inner.parents.any(Node::is_orphan))
         });
-        let (child, long) = joined.unwrap_or_else(|why| (Self::born_cancelled(why), false));
+        let (child, long) = joined?;
         if long {
             Self::shorten(node);
         }
-        child
+        Ok(child)
     }
 
     /// A child of several.
@@ -151,18 +159,30 @@ impl Node {
         }
     }
 
-    /// Cancels this node alone, unless it is cancelled. Those who wait here are given to `told` to be kept, and the children
+    /// Cancels the node, and all below it, for what has happened above it.
+    fn cancel_from_above(node: &Arc<Self>, why: Interrupted) {
+        let (code, text) = encode(why);
+        if !node.cancel_bare(code) {
+            Fire::new(code, text).from_above(node).tell(why);
+        }
+    }
+
+    /// Cancels this node alone, unless it is cancelled, or shut to what comes `from_above`. Those who wait here are given to `told` to be kept, and the children
     /// shown to `children`, under the lock.
     #[inline]
     pub(super) fn fire(
         &self,
         (code, text): (u8, &'static str),
+        from_above: bool,
         told: impl FnMut(Other),
         children: impl FnOnce(&mut Places<Arc<Self>>),
     ) {
         let mut inner = self.inner.lock();
         if self.list() != 0 && !broken("token: a later cause replaces the first") {
             return;
+        }
+        if from_above && self.state.load(Ordering::Relaxed) & SHUT != 0 && !broken("shield: the gate is never shut") {
+            return self.defer(&mut inner, decode(code, text));
         }
         inner.others.take().for_each(told);
         if code == TEXT {
@@ -226,7 +246,7 @@ impl Node {
             };
             // A cancellation from above finds this node on one of the two lists, or has set the flag it sees as it joins.
             match above.adopt(node) {
-                Err(why) => return Self::cancel(node, why),
+                Err(why) => return Self::cancel_from_above(node, why),
                 Ok((new, _)) => {
                     let replaced = node.inner.lock().parents.replace(&node.place, (&parent, place), (&above, new));
                     // Somebody else may have done the same meanwhile.
@@ -340,24 +360,6 @@ impl Node {
         if let Some(other) = other {
             other.dismiss();
         }
-    }
-
-    /// How many waiters, callbacks and children are registered.
-    #[cfg(test)]
-    pub(super) fn registrations(&self) -> usize {
-        let inner = self.inner.lock();
-        inner.children.len() + inner.others.len()
-    }
-
-    /// How many nodes it keeps alive in a row, itself included.
-    #[cfg(all(test, not(watertight_loom)))]
-    pub(super) fn depth(node: &Arc<Self>) -> usize {
-        let (mut depth, mut at) = (0, Some(node.clone()));
-        while let Some(node) = at {
-            at = node.inner.lock().parents.nth(0, &node.place).map(|(parent, _)| parent);
-            depth += 1;
-        }
-        depth
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) type Callback = Box<dyn FnOnce(Interrupted) + Send>;
 pub(super) enum Other {
     Waiter(Waiter),
     Callback(Callback),
+    /// What a shut node will hear.
+    Deferred(Interrupted),
 }
 
 impl Other {
@@ -20,6 +22,7 @@ impl Other {
         match self {
             Self::Waiter(waiter) => drop(waiter),
             Self::Callback(callback) => drop_quietly(callback),
+            Self::Deferred(_) => {}
         }
     }
 }
@@ -59,6 +62,16 @@ impl Others {
 
     pub(super) fn leave(&mut self, place: Place) -> Option<Other> {
         self.list()?.leave(place)
+    }
+
+    /// What has been deferred, if it is still there.
+    pub(super) fn take_deferred(&mut self) -> Option<Interrupted> {
+        let list = self.list()?;
+        let place = list.find(|other| matches!(other, Other::Deferred(_)))?;
+        match list.leave(place)? {
+            Other::Deferred(why) => Some(why),
+            _ => None,
+        }
     }
 
     /// All of them; a text stays.

@@ -59,6 +59,18 @@ impl<T> Places<T> {
         }
     }
 
+    /// The place of one that `is` so.
+    pub(super) fn find(&self, is: impl Fn(&T) -> bool) -> Option<Place> {
+        match self {
+            Self::None => None,
+            Self::One(item) => is(item).then_some(0),
+            Self::Many(table) => {
+                let at = table.items.iter().position(|item| item.as_ref().is_some_and(&is))?;
+                Place::try_from(at).ok()
+            }
+        }
+    }
+
     pub(super) fn leave(&mut self, place: Place) -> Option<T> {
         match self {
             Self::One(_) if place == 0 => match std::mem::replace(self, Self::None) {

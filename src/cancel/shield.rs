@@ -1,84 +1,72 @@
-//! A shield: a token that hears of a cancellation only once the shield is lifted.
+//! A shield: a token that hears of a cancellation above it only once the shield is lifted.
 //!
-//! **States** of the gate between the two: shut → deferred, by a cancellation → open, by the lift; or shut → open. Whoever
-//! opens it passes on what was deferred; what comes later passes by itself. **Invariants.** 1. Nothing passes a gate that
-//! is not open. 2. What has arrived passes, once. 3. The shielded token keeps the registration above it, and the gate does
-//! not hold the token: it goes when its last holder goes. **Locking.** The gate's lock; nobody is cancelled under it.
+//! **States** of its node: shut → deferred, by a cancellation from above → open, by the lift; or shut → open. **Invariants.**
+//! Those of `node.rs`, the seventh above all: a shield holds the token that it shields, and is lifted once.
 
-use super::node::Node;
-use super::{CancelToken, Held};
+use super::CancelToken;
+use super::node::{Inner, LISTED, Node, SHUT};
+use super::others::Other;
+use super::parents::Parents;
 use crate::error::Interrupted;
-use crate::sync::{Arc, Mutex, broken};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, broken};
 
-struct Gate {
-    state: Mutex<State>,
-    /// The shielded token's node, without a hold on it (invariant 3).
-    below: Arc<Node>,
-}
+/// A bit of a node's word: something has been deferred, and is among the node's others.
+const DEFERRED: u8 = 0b100_0000;
 
-#[derive(Clone, Copy)]
-enum State {
-    Shut,
-    Deferred(Interrupted),
-    Open,
-}
+impl Node {
+    /// A child that is shut.
+    pub(super) fn shut_child(node: &Arc<Self>) -> Arc<Self> {
+        Self::child_in(node, SHUT | LISTED).unwrap_or_else(|why| {
+            let child = Self::make(None, Parents::None);
+            child.state.store(SHUT | LISTED, Ordering::Relaxed);
+            child.defer(&mut child.inner.lock(), why);
+            Arc::new(child)
+        })
+    }
 
-impl Gate {
-    fn arrives(&self, why: Interrupted) {
-        let mut state = self.state.lock();
-        match *state {
-            State::Shut if !broken("shield: the gate is never shut") => *state = State::Deferred(why),
-            State::Deferred(_) => {}
-            State::Shut | State::Open => {
-                drop(state);
-                Node::cancel(&self.below, why);
-            }
+    /// Keeps `why` for when the node is opened.
+    pub(super) fn defer(&self, inner: &mut Inner, why: Interrupted) {
+        if self.state.fetch_or(DEFERRED, Ordering::AcqRel) & DEFERRED == 0 {
+            inner.others.join(Other::Deferred(why));
         }
     }
 
-    fn open(&self) {
-        let mut state = self.state.lock();
+    /// Lets through what was deferred, and whatever comes from now on.
+    pub(super) fn open(node: &Arc<Self>) {
+        let mut inner = node.inner.lock();
+        let mut before = node.state.load(Ordering::Acquire);
         if broken("shield: lifting looks first and opens later") {
-            let seen = *state;
-            drop(state);
-            *self.state.lock() = State::Open;
-            if let State::Deferred(why) = seen {
-                Node::cancel(&self.below, why);
-            }
-            return;
+            drop(inner);
+            inner = node.inner.lock();
+            node.state.fetch_and(!SHUT, Ordering::AcqRel);
+        } else {
+            before = node.state.fetch_and(!SHUT, Ordering::AcqRel);
         }
-        let before = std::mem::replace(&mut *state, State::Open);
-        drop(state);
-        if let State::Deferred(why) = before {
-            Node::cancel(&self.below, why);
+        let deferred = if before & DEFERRED == 0 { None } else { inner.others.take_deferred() };
+        drop(inner);
+        if let Some(why) = deferred {
+            Self::cancel(node, why);
         }
     }
 }
 
 /// Lifts the shield when dropped.
-pub(crate) struct Shield(Option<Arc<Gate>>);
+pub(crate) struct Shield(CancelToken);
 
 impl Drop for Shield {
     fn drop(&mut self) {
-        if let Some(gate) = self.0.take() {
-            gate.open();
+        if let Some(node) = self.0.node() {
+            Node::open(node);
         }
     }
 }
 
 impl CancelToken {
-    /// A token that is cancelled with this one, but not before the shield is lifted.
+    /// A child that is cancelled with this token, but not before the shield is lifted.
     pub(crate) fn shielded(&self) -> (Self, Shield) {
-        if self.is_never() {
-            return (Self::new(), Shield(None));
-        }
-        let below = Node::new();
-        let gate = Arc::new(Gate { state: Mutex::new(State::Shut), below: below.clone() });
-        let token = Self(Some(Held(below)));
-        let hears = gate.clone();
-        let above = self.on_cancel(move |why| hears.arrives(why));
-        token.on_cancel(move |_| drop(above)).keep();
-        (token, Shield(Some(gate)))
+        let token = Self::of(self.node().map_or_else(Node::new, Node::shut_child));
+        (token.clone(), Shield(token))
     }
 }
 
@@ -125,6 +113,6 @@ mod loom_tests {
     #[test]
     fn loom_a_shielded_token_leaves_nothing_behind() {
         model("a shielded token leaves nothing behind", the_last_holder_goes_while_the_shield_is_lifted);
-        twin("token: a dropped registration stays on the list", the_last_holder_goes_while_the_shield_is_lifted);
+        twin("token: a dropped child stays on the list", the_last_holder_goes_while_the_shield_is_lifted);
     }
 }

@@ -1,9 +1,11 @@
 //! The ambient context of a thread: what a job inherits without being handed it.
 //!
-//! **Invariants.** 1. Whoever enters a context puts back what was there, in the reverse order. **Locking.** None: it is the
+//! **Invariants.** 1. Whoever enters a context puts back what was there, in the reverse order. 2. What a context carries for
+//! another library is entered once, however many contexts of the same job lie on one another. **Locking.** None: it is the
 //! thread's own.
 
 use super::Context;
+use super::propagate::Carried;
 use crate::error::Interrupted;
 use crate::sync::{drop_quietly, thread_local};
 use std::any::Any;
@@ -17,6 +19,9 @@ use std::task::Poll;
 thread_local! {
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
     static CURRENT: RefCell<Context> = RefCell::new(Context::background());
+    /// What was entered last of what contexts carry.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
+    static ENTERED: RefCell<Option<Carried>> = RefCell::new(None);
 }
 
 impl Context {
@@ -41,8 +46,7 @@ impl Context {
     /// their making. Holding one across an `.await` is wrong even where it compiles: use [`wrap`](Self::wrap).
     pub fn enter(&self) -> Entered<'_> {
         let before = CURRENT.try_with(|current| current.replace(self.clone())).ok();
-        let carried = self.carried().and_then(|carried| carried.enter(before.as_ref().and_then(Context::carried)));
-        Entered { carried, before, here: PhantomData }
+        Entered { carried: self.carried().and_then(enter_carried), before, here: PhantomData }
     }
 
     /// `future` with this context as the ambient one whenever it is polled.
@@ -79,11 +83,22 @@ impl Context {
     }
 }
 
+/// Makes what is carried this thread's state, unless it is: what leaves it, and what had been entered before.
+fn enter_carried(carried: &Carried) -> Option<(Box<dyn Any>, Option<Carried>)> {
+    let there = ENTERED.try_with(|entered| entered.borrow().as_ref().is_some_and(|there| there.is(carried)));
+    if there.unwrap_or(true) {
+        return None; // or the thread is going away
+    }
+    let leaves = carried.enter()?;
+    let before = ENTERED.try_with(|entered| entered.replace(Some(carried.clone()))).ok().flatten();
+    Some((leaves, before))
+}
+
 /// Puts the earlier ambient context back when dropped. Made by [`Context::enter`].
 #[must_use = "the context is left at once when the guard is dropped"]
 pub struct Entered<'a> {
     /// What a hook carries is left before the context is.
-    carried: Option<Box<dyn Any>>,
+    carried: Option<(Box<dyn Any>, Option<Carried>)>,
     before: Option<Context>,
     here: PhantomData<(&'a Context, *const ())>, // this thread only
 }
@@ -96,8 +111,10 @@ impl fmt::Debug for Entered<'_> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if let Some(carried) = self.carried.take() {
+        if let Some((carried, before)) = self.carried.take() {
             drop_quietly(carried);
+            let left = ENTERED.try_with(|entered| entered.replace(before));
+            drop(left);
         }
         if let Some(before) = self.before.take() {
             // The context that leaves is dropped after the cell is free again: its drop may look at the ambient one.

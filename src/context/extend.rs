@@ -40,6 +40,9 @@ impl Context {
             return self.clone();
         }
         let now = self.now();
-        self.with(|inner| inner.deadline = inner.deadline.extend(now, by))
+        self.with(|inner| {
+            inner.deadline = inner.deadline.extend(now, by);
+            inner.own_token();
+        })
     }
 }

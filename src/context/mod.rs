@@ -78,9 +78,14 @@ struct Inner {
 
 impl Inner {
     fn tighten(&mut self, deadline: impl Into<Extendable>) {
-        let before = self.deadline;
-        self.deadline = before.tighten(deadline);
-        if self.deadline.ceiling() < before.ceiling() && !broken("context: a tighter deadline shares the token") {
+        self.deadline = self.deadline.tighten(deadline);
+        self.own_token();
+    }
+
+    /// Whoever asks for a deadline gets a token of its own with it, tighter or not: whose token it is must not depend on
+    /// what the clock says.
+    fn own_token(&mut self) {
+        if !broken("context: a tighter deadline shares the token") {
             self.token = Token::own(self.token.get().clone());
         }
     }
@@ -178,12 +183,13 @@ impl Context {
         })
     }
 
-    /// The same by another clock.
+    /// The same by another clock: the deadline is judged by that one. It stays below this context, and ends when this one's
+    /// clock is seen to have passed the deadline.
     #[must_use]
     pub fn with_clock(&self, clock: &Clock) -> Self {
         self.with(|inner| {
             if !inner.deadline.ceiling().is_never() && !clock.is(&inner.clock) {
-                inner.token = Token::own(inner.token.get().clone()); // invariant 2: another clock, another deadline
+                inner.own_token(); // invariant 2: another clock, another deadline
             }
             inner.clock = clock.clone();
         })
@@ -216,9 +222,8 @@ impl Context {
         let token = self.token().child();
         let child = self.with(|inner| {
             inner.token = Token::inherited(token.clone());
-            inner.capture();
         });
-        (child, token)
+        (child.captured(), token)
     }
 
     /// The time, by this context's clock.
@@ -246,8 +251,10 @@ impl Context {
         if deadline.is_never() { None } else { deadline.remaining(self.now()) }
     }
 
-    /// The token. A context with a deadline has one of its own, below that of the context it was made from: cancelling it
-    /// ends this context and those made from it, and no other.
+    /// The token. A context that was made with a deadline ([`with_timeout`](Self::with_timeout) and the like) has one of its
+    /// own, below that of the context it was made from: cancelling it ends this context and those made from it, and no
+    /// other. Others share the token they were given or have inherited; that of the [background](Self::background) is
+    /// [never](CancelToken::never) cancelled, whatever is called on it.
     ///
     /// It is cancelled with [`Interrupted::DeadlinePassed`] when the deadline has passed *and* somebody has noticed, by
     /// [`check`](Self::check), a wait or [`on_end`](Self::on_end): no timer runs for it while nobody waits. So
@@ -290,11 +297,9 @@ impl Context {
         if inner.deadline.deadline().is_never() { Ok(()) } else { inner.check_deadline(inner.clock.now()) }
     }
 
-    /// The deadline was seen to pass: fires the token, as [`check`](Self::check) does.
+    /// Fires the token if the deadline has passed, as [`check`](Self::check) does.
     pub(crate) fn expired(&self) {
-        if let Some(inner) = &self.0 {
-            let _ = inner.check_deadline(inner.clock.now());
-        }
+        let _ = self.check();
     }
 
     /// A future of its end: cancelled or past its deadline, whichever is first.

@@ -73,6 +73,10 @@ impl Context {
     /// ```
     pub fn on_end(&self, f: impl FnOnce(Interrupted) + Send + 'static) -> io::Result<OnEnd> {
         let cell = Shared::new(Cell(Mutex::new(Some(Box::new(f)))));
+        if let Err(why) = self.check() {
+            cell.run(why);
+            return Ok(OnEnd { registration: None, alarm: None, cell });
+        }
         let hears = cell.clone();
         let registration = self.token().on_cancel(move |why| hears.run(why));
         let mut guard = OnEnd { registration: Some(registration), alarm: None, cell };

@@ -1,10 +1,10 @@
 //! The hook by which something else's ambient state travels with ours: tracing's span, OpenTelemetry's context.
 //!
 //! **Invariants.** 1. The hook is set once for the process, before which nothing is captured. 2. What was captured for a
-//! job is entered where the job's context is entered first, and not again below it: work there may have entered a span of
-//! its own. 3. A panic in a hook costs what it carries and nothing else. **Locking.** None.
+//! job is entered where the job's context is entered first, and not again inside: work there may have entered a span of its
+//! own. 3. A panic in a hook costs what it carries and nothing else. **Locking.** None.
 
-use super::{Context, Inner};
+use super::Context;
 use crate::sync::{Shared, drop_quietly, quietly};
 use std::any::Any;
 use std::fmt;
@@ -55,7 +55,9 @@ pub trait Propagate: Send + Sync + 'static {
     /// What leaves it again when dropped. Dropped on the thread it was made on, in the reverse order.
     type Entered: 'static;
 
-    /// Takes this thread's state along, when a job is submitted; `None` for nothing. It should be quick.
+    /// Takes this thread's state along, when a job is submitted. With `None` nothing is entered around the job, which then
+    /// finds whatever its thread has: nothing on a worker, but a [join](crate::JobHandle::join) on one of the pool's own workers may run the
+    /// job inside of another. Where that matters, carry the empty state. It should be quick.
     fn capture(&self) -> Option<Self::Carried>;
 
     /// Makes what is carried this thread's state, around a job.
@@ -143,41 +145,33 @@ impl fmt::Debug for Carried {
 }
 
 impl Carried {
-    /// Takes this thread's state along, if there is a hook that wants it.
-    fn capture() -> Option<Self> {
-        let hook = hook()?;
+    /// Takes this thread's state along, as far as the hook wants it.
+    fn capture(hook: &dyn Hook) -> Option<Self> {
         let mut carried = None;
         quietly(|| carried = hook.capture());
         carried.map(|carried| Self(Some(carried)))
     }
 
-    /// Makes it this thread's state, unless it is that already.
-    pub(super) fn enter(&self, before: Option<&Self>) -> Option<Box<dyn Any>> {
+    /// Makes it this thread's state.
+    pub(super) fn enter(&self) -> Option<Box<dyn Any>> {
         let (hook, carried) = (hook()?, self.0.as_ref()?);
-        if before.and_then(|before| before.0.as_ref()).is_some_and(|before| Shared::ptr_eq(before, carried)) {
-            return None;
-        }
         let mut entered = None;
         quietly(|| entered = hook.enter(&**carried));
         entered
     }
-}
 
-impl Inner {
-    /// For a job that is submitted on this thread, now.
-    pub(super) fn capture(&mut self) {
-        if let Some(carried) = Carried::capture() {
-            self.carried = Some(carried);
-        }
+    pub(super) fn is(&self, other: &Self) -> bool {
+        matches!((&self.0, &other.0), (Some(a), Some(b)) if Shared::ptr_eq(a, b))
     }
 }
 
 impl Context {
-    /// This context for a job that is submitted on this thread, now.
+    /// This context for a job that is submitted on this thread, now. What the context carried before was for another.
     pub(crate) fn captured(self) -> Self {
-        match Carried::capture() {
-            None => self,
-            Some(carried) => self.with(|inner| inner.carried = Some(carried)),
+        let Some(hook) = hook() else { return self };
+        match Carried::capture(hook) {
+            None if self.carried().is_none() => self,
+            carried => self.with(|inner| inner.carried = carried),
         }
     }
 

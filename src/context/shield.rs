@@ -14,7 +14,8 @@ impl Context {
     ///
     /// What bounds it is `limit`, from now on: the shielded context has that deadline. What arrived meanwhile is deferred,
     /// not lost: this context's next [`check`](Self::check) says it, and so does the shielded one from the end of `f` on, to
-    /// jobs that `f` has left behind. The values of the context stay.
+    /// jobs that `f` has left behind. Those are also told of a later cancellation; of a deadline of this context that passes
+    /// later they hear when somebody else notices it, and `limit` bounds them in any case. The values of the context stay.
     ///
     /// # Cancellation
     ///
@@ -41,8 +42,11 @@ impl Context {
     /// ```
     pub fn shield<T>(&self, limit: Duration, f: impl FnOnce(&Context) -> T) -> Result<T, Interrupted> {
         self.check()?;
-        let (shielded, _lifted_at_the_end) = self.shielded(limit);
-        Ok(shielded.in_scope(|| f(&shielded)))
+        let (shielded, lifted_at_the_end) = self.shielded(limit);
+        let value = shielded.in_scope(|| f(&shielded));
+        drop(lifted_at_the_end);
+        self.expired();
+        Ok(value)
     }
 
     /// [`shield`](Self::shield) for a future: `f` makes it from the shielded context, which is the ambient one whenever it
@@ -67,9 +71,12 @@ impl Context {
         let cx = self.clone();
         async move {
             cx.check()?;
-            let (shielded, _lifted_at_the_end) = cx.shielded(limit);
+            let (shielded, lifted_at_the_end) = cx.shielded(limit);
             let work = shielded.in_scope(|| f(shielded.clone()));
-            Ok(shielded.wrap(work).await)
+            let value = shielded.wrap(work).await;
+            drop(lifted_at_the_end);
+            cx.expired();
+            Ok(value)
         }
     }
 
