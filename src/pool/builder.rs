@@ -119,7 +119,7 @@ impl PoolBuilder {
             threads,
             queue_len: self.queue,
             limit: Limit::new(places),
-            queue: Queue::new(places, threads),
+            queue: Queue::new(places),
             life: Mutex::new(Lifecycle::new(threads)),
             stopped: CancelToken::new(),
             counters: Counters::new(),
@@ -127,7 +127,7 @@ impl PoolBuilder {
         });
         for index in 0..threads {
             if let Err(source) = start(shared.clone(), index, self.stack_size) {
-                shared.drain(); // one stop mark for each thread; those that were never started leave theirs behind
+                shared.drain(); // those that were started leave; they take nothing with them
                 return Err(BuildError::Spawn { index: index + 1, wanted: threads, source });
             }
         }

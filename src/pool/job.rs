@@ -13,6 +13,7 @@ use super::stats::add;
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError, PanicPayload};
 use crate::event::Event;
+use crate::queue::InlineJob;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, Mutex, Waiter, broken, drop_quietly};
 use crate::wait::Wait;
@@ -20,9 +21,6 @@ use crate::wait::latch::Latch;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
-
-/// What the queue holds.
-pub(super) struct Task(pub(super) Box<dyn FnOnce() + Send>);
 
 /// What a job carries besides its closure.
 pub(super) struct Meta {
@@ -68,9 +66,9 @@ impl<T: Send + 'static> Cell<T> {
     }
 
     /// What a worker does with it.
-    pub(super) fn task(cell: Arc<Self>) -> Task {
+    pub(super) fn task(cell: Arc<Self>) -> InlineJob<()> {
         let entry = Entry(Some(cell));
-        Task(Box::new(move || entry.work()))
+        InlineJob::new(move |()| entry.work())
     }
 }
 
@@ -204,11 +202,11 @@ fn run_caught<T>(meta: &Meta, work: impl FnOnce() -> T) -> Result<T, PanicPayloa
 }
 
 /// A job without a handle: no cell, no result.
-pub(super) fn fire_and_forget<F>(work: F, slot: Slot, meta: Meta) -> Task
+pub(super) fn fire_and_forget<F>(work: F, slot: Slot, meta: Meta) -> InlineJob<()>
 where
     F: FnOnce() + Send + 'static,
 {
-    Task(Box::new(move || {
+    InlineJob::new(move |()| {
         match meta.cx.check() {
             Ok(()) => {
                 if let Err(payload) = run_caught(&meta, work) {
@@ -221,7 +219,7 @@ where
             }
         }
         drop(slot);
-    }))
+    })
 }
 
 /// The wait for a job's result.

@@ -5,7 +5,6 @@
 //! the last worker that leaves. **Locking.** The lifecycle's lock is held for one step of it, never together with the
 //! limit's.
 
-use super::job::Task;
 use super::lifecycle::{Lifecycle, Stage};
 use super::slot::Slot;
 use super::stats::{Counters, PoolStats, add, read};
@@ -25,7 +24,7 @@ pub(super) struct Shared {
     pub(super) threads: usize,
     pub(super) queue_len: usize,
     pub(super) limit: Limit,
-    pub(super) queue: Queue<Task>,
+    pub(super) queue: Queue<()>,
     pub(super) life: Mutex<Lifecycle>,
     pub(super) stopped: CancelToken,
     pub(super) counters: Counters,

@@ -15,7 +15,8 @@ fn a_thread_the_system_refuses_fails_the_build_and_lets_the_others_go() {
         let seen = seen.clone();
         Builder::new()
             .spawn(move || {
-                while shared.queue.pop().is_some() {}
+                let mut seat = shared.queue.seat();
+                while shared.queue.pop(&mut seat).is_some() {}
                 seen.fetch_add(1, std::sync::atomic::Ordering::Release);
             })
             .map(drop)

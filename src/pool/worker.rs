@@ -28,8 +28,9 @@ pub(super) fn start(shared: Arc<Shared>, index: usize, stack_size: Option<usize>
 
 fn work(shared: &Arc<Shared>) {
     shared.mark_this_thread();
-    while let Some(task) = shared.queue.pop() {
-        quietly(task.0);
+    let mut seat = shared.queue.seat();
+    while let Some(job) = shared.queue.pop(&mut seat) {
+        quietly(|| job.run(&()));
     }
     shared.worker_left();
 }
