@@ -25,7 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("wire", &["error", "context"]),
     ("queue", &["sync"]),
     ("permit", &["sync", "clock", "deadline", "error", "wait", "cancel", "context"]),
-    ("pool", &["sync", "clock", "deadline", "error", "event", "wait", "cancel", "context", "queue", "permit"]),
+    ("pool", &["sync", "clock", "deadline", "error", "event", "wait", "cancel", "context", "queue"]),
     ("breaker", &["sync", "clock", "deadline", "error", "event", "context", "window"]),
     ("retry", &["sync", "clock", "deadline", "error", "event", "context", "window"]),
     (

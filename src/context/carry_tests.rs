@@ -23,7 +23,7 @@ fn values_are_one_of_a_type_and_travel_with_everything_made_from_a_context() {
         cx.with_token(&CancelToken::new()),
         cx.with_clock(&ManualClock::new().clock()),
         cx.detached(),
-        cx.child().0,
+        cx.child(),
         cx.shield(SECOND, Context::clone).unwrap(),
     ];
     assert!(made.iter().all(|cx| (cx.value(), cx.value()) == (Some(&Tenant(1)), Some(&Priority(9)))));

@@ -102,7 +102,7 @@ fn a_deadline_seen_to_pass_cancels_what_is_below_it_and_nothing_above() {
     let request =
         Context::background().with_clock(&time.clock()).with_token(&user).with_timeout(Duration::from_secs(5));
     let call = request.with_timeout(Duration::from_secs(1));
-    let (work, _handle) = call.child();
+    let work = call.child();
     let below = work.token().clone();
     time.advance(Duration::from_secs(1));
     assert!(!call.token().is_cancelled(), "nobody has looked, and `is_cancelled` reads no clock");
@@ -126,7 +126,7 @@ fn cancelling_the_token_of_a_context_ends_what_was_made_from_it() {
     let user = CancelToken::new();
     let outer = Context::background().with_token(&user);
     let timed = outer.with_timeout(Duration::from_secs(3600));
-    let made = [timed.with_timeout(Duration::from_secs(60)), timed.with_token(&CancelToken::new()), timed.child().0];
+    let made = [timed.with_timeout(Duration::from_secs(60)), timed.with_token(&CancelToken::new()), timed.child()];
     timed.token().cancel();
     assert!(made.iter().all(|cx| cx.check() == Err(Interrupted::Cancelled(CancelCause::Requested))));
     assert_eq!((outer.check(), user.is_cancelled()), (Ok(()), false));

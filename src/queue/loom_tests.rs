@@ -3,8 +3,8 @@
 use super::Queue;
 use super::job::InlineJob;
 use super::ring::{Empty, Ring};
-use crate::sync::model::{model, spawn, twin};
-use crate::sync::{Condvar, Mutex, moment};
+use crate::sync::model::{model, spawn, twin, wide_model};
+use crate::sync::{Condvar, Mutex, look_so_often, moment};
 use loom::alloc::Track;
 use loom::sync::Arc;
 
@@ -157,7 +157,8 @@ fn worker(queue: &Arc<Queue<Ran>>) -> loom::thread::JoinHandle<usize> {
 }
 
 /// The close comes when the job has run: a lost wake is a deadlock.
-fn a_submit_against_a_worker_that_lies_down() {
+fn a_submit_against_a_worker_that_lies_down(looks: u32) {
+    look_so_often(looks);
     let queue = Arc::new(Queue::new(1));
     let worker = worker(&queue);
     let done = Arc::new((Mutex::new(false), Condvar::new()));
@@ -179,59 +180,43 @@ fn a_submit_against_a_worker_that_lies_down() {
 
 #[test]
 fn loom_a_submit_wakes_a_worker_that_lies_down_at_most_once() {
-    let name = "a submit against a worker that lies down: no lost wake, at most one";
-    model(name, a_submit_against_a_worker_that_lies_down);
-    twin("park: who lies down does not look again", a_submit_against_a_worker_that_lies_down);
-}
-
-/// Two jobs that wait for each other: both workers must be up, though a push wakes at most one. The close comes when
-/// they have met.
-fn two_jobs_that_meet() {
-    let queue = Arc::new(Queue::new(2));
-    let workers = [worker(&queue), worker(&queue)];
-    let met = Arc::new((Mutex::new(0), [Condvar::new(), Condvar::new(), Condvar::new()]));
-    let meet = |met: &(Mutex<usize>, [Condvar; 3]), me: usize| {
-        let mut here = met.0.lock();
-        *here += 1;
-        (0..3).filter(|other| *other != me).for_each(|other| met.1[other].notify_one());
-        while *here < 3 {
-            here = met.1[me].wait(here);
-        }
-    };
-    for me in 0..2 {
-        let met = met.clone();
-        queue.push(InlineJob::new(move |ran: &Ran| {
-            ran.0.lock().push(me);
-            meet(&met, me);
-        }));
+    for looks in [0, 1] {
+        let name = format!("a submit against a worker that lies down: no lost wake, at most one, {looks} looks");
+        model(&name, move || a_submit_against_a_worker_that_lies_down(looks));
     }
-    meet(&met, 2);
-    queue.close();
-    assert_eq!(workers.map(|w| w.join().unwrap()), [1, 1]);
+    twin("park: who lies down does not look again", || a_submit_against_a_worker_that_lies_down(0));
 }
 
-#[test]
-fn loom_a_searcher_that_leaves_work_behind_wakes_the_next() {
-    let name = "a job beside a sleeper is never left: two jobs that wait for each other both run";
-    model(name, two_jobs_that_meet);
-    twin("park: a searcher that leaves work behind wakes nobody", two_jobs_that_meet);
+/// A worker that takes one job and is then busy for ever.
+fn busy_after_one(queue: &Arc<Queue<Ran>>) -> loom::thread::JoinHandle<()> {
+    let queue = queue.clone();
+    spawn(move || queue.pop(&mut queue.seat()).expect("not closed").run(&Ran::default()))
 }
 
-fn two_submits_and_two_that_lie_down() {
+/// Two jobs, each of which keeps its worker: both workers must come, though a push wakes at most one. A job left beside
+/// a sleeper is a deadlock.
+fn two_jobs_that_keep_their_workers(looks: u32) {
+    look_so_often(looks);
     let queue = Arc::new(Queue::new(2));
-    let workers = [worker(&queue), worker(&queue)];
+    let workers = [busy_after_one(&queue), busy_after_one(&queue)];
     queue.push(numbered(0));
     queue.push(numbered(1));
+    workers.into_iter().for_each(|w| w.join().unwrap());
     let seen = queue.parking.seen();
-    queue.close();
-    assert_eq!(workers.map(|w| w.join().unwrap()).iter().sum::<usize>(), 2);
     assert!(seen.wakes <= 2 && seen.wakes_beside_a_searcher == 0, "{seen:?}");
 }
 
 #[test]
-fn loom_no_wake_is_paid_while_a_searcher_is_on_its_way() {
-    model("no wake is paid while a searcher is on its way", two_submits_and_two_that_lie_down);
-    twin("park: a wake is paid beside a searcher", two_submits_and_two_that_lie_down);
+fn loom_no_job_is_left_beside_a_sleeper_and_no_wake_is_paid_beside_a_searcher() {
+    for looks in [0, 1] {
+        let name = format!("no job is left beside a sleeper, no wake is paid beside a searcher, {looks} looks");
+        match looks {
+            0 => model(&name, move || two_jobs_that_keep_their_workers(looks)),
+            _ => wide_model(&name, move || two_jobs_that_keep_their_workers(looks)),
+        }
+        twin("park: a searcher that leaves work behind wakes nobody", move || two_jobs_that_keep_their_workers(looks));
+    }
+    twin("park: a wake is paid beside a searcher", || two_jobs_that_keep_their_workers(0));
 }
 
 fn a_close_against_two_that_lie_down() {

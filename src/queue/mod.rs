@@ -1,4 +1,4 @@
-//! The bounded job queue: it orders, and does nothing else. It does not admit (`permit` does), judge (the worker and the
+//! The bounded job queue: it orders, and does nothing else. It does not admit (its owner does), judge (the worker and the
 //! handle do), or keep counts of its own.
 //!
 //! A ring of jobs whose closures lie in its cells (`ring`, `job`), and the beds of the workers that wait for them
@@ -24,6 +24,7 @@ mod tests;
 pub(crate) use job::InlineJob;
 pub(crate) use park::Seat;
 
+use crate::sync::look_again;
 use park::Parking;
 use ring::Ring;
 
@@ -57,6 +58,7 @@ impl<C> Queue<C> {
 
     /// The oldest job, slept for; `None` tells this worker to leave.
     pub(crate) fn pop(&self, seat: &mut Seat) -> Option<InlineJob<C>> {
+        let mut looks = 0;
         loop {
             match self.ring.pop() {
                 Ok(job) => {
@@ -64,9 +66,22 @@ impl<C> Queue<C> {
                     return Some(job);
                 }
                 Err(empty) if empty.closed => return None,
-                Err(_) => self.parking.sleep(seat, &self.ring),
+                Err(_) if look_again(&mut looks) => {
+                    if looks == 1 {
+                        self.parking.search(seat);
+                    }
+                }
+                Err(_) => {
+                    self.parking.sleep(seat, &self.ring);
+                    looks = 0;
+                }
             }
         }
+    }
+
+    /// How many jobs were pushed since the start.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.ring.pushed()
     }
 
     /// Tells every worker to leave once all jobs are taken.

@@ -4,12 +4,13 @@
 //! a push wakes at most one worker, the one that lay down last (its stack and its core are warm), and none while a
 //! *searcher* is on its way. A searcher that finds a job and leaves others behind wakes the next.
 //!
-//! **States** of a worker: up → asleep → searching → up. **Invariants.** 1. At most one worker searches. 2. While a worker sleeps and none searches, the ring's `WAKE` flag is set, or somebody has taken
-//! it and is about to come here. 3. So a job is never queued beside a sleeping worker without a searcher or a push on its
-//! way to wake one: whoever sets the flag looks at the ring again, and sees every push that came before it; every push
-//! that comes after it takes the flag; and pushes during a search are seen by the look that ends it. **Locking.** One
-//! lock, taken to lie down, to wake, and to end a search; never by a push that finds nobody to wake. Unparking happens
-//! after it is let go.
+//! **States** of a worker: up → asleep → searching → up; a worker that finds nothing looks on for a moment, as the
+//! searcher if there is none, before it lies down. **Invariants.** 1. At most one worker searches. 2. While a worker
+//! sleeps and none searches, the ring's `WAKE` flag is set, or somebody has taken it and is about to come here. 3. So a
+//! job is never queued beside a sleeping worker without a searcher or a push on its way to wake one: whoever sets the
+//! flag looks at the ring again, and sees every push that came before it; every push that comes after it takes the flag;
+//! and pushes during a search are seen by the look that ends it. **Locking.** One lock, taken to look on, to lie down, to
+//! wake, and to end a search; never by a push that finds nobody to wake. Unparking happens after it is let go.
 
 use super::ring::Ring;
 use crate::sync::{Mutex, Parker, Unparker, broken};
@@ -64,6 +65,16 @@ impl Parking {
         let mut state = self.0.lock();
         state.beds.push(Bed { unparker: parker.unparker(), asleep: false });
         Seat { index: state.beds.len() - 1, parker, searching: false }
+    }
+
+    /// Makes this worker, which looks again before it sleeps, the searcher if there is none: so that no wake is paid for
+    /// what it will find.
+    pub(super) fn search(&self, seat: &mut Seat) {
+        if !seat.searching {
+            let mut state = self.0.lock();
+            seat.searching = !state.searching;
+            state.searching = true;
+        }
     }
 
     /// Sleeps until there may be work.

@@ -10,12 +10,12 @@
 //! exchanging this word, it sees both at no extra cost, and whoever sets a flag learns from the same exchange which
 //! pushes came before it.
 //!
-//! **States** of a cell: free → claimed by a push → filled → claimed by a pop → free for the next lap. **Invariants.**
-//! 1. Whoever moved the tail over a cell, and nobody else, may write it until it stamps it as filled. 2. Whoever moved
-//! the head over a filled cell, and nobody else, may take the job out until it stamps the cell as free. 3. A filled cell
-//! holds exactly one job; any other holds none. 4. Tail and head only grow, and are only written by read-modify-write.
-//! **Locking.** None. Stamps are stored with release and read with acquire: the job travels with them. Who looks again
-//! after setting a flag relies on the order of exchanges of the one tail word, which all threads agree on.
+//! **States** of a cell: free → claimed by a push → filled → claimed by a pop → free for the next lap. **Invariants.** 1. Who
+//! moved the tail over a cell, and nobody else, may write it until it stamps it as filled. 2. Who moved the head over a
+//! filled cell, and nobody else, may take the job out until it stamps the cell as free. 3. A filled cell holds exactly one
+//! job; any other holds none. 4. Tail and head only grow, and are only written by read-modify-write. **Locking.** None.
+//! Stamps are stored with release and read with acquire: the job travels with them. Who looks again after setting a flag
+//! relies on the order of exchanges of the one tail word, which all threads agree on.
 
 use super::job::InlineJob;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -167,6 +167,12 @@ impl<C> Ring<C> {
         });
         cell.stamp.store(at + self.lap, Ordering::Release);
         job
+    }
+
+    /// How many jobs were pushed since the start.
+    pub(super) fn pushed(&self) -> u64 {
+        let at = self.tail.0.load(Ordering::Acquire) >> FLAGS;
+        at / self.lap * self.cells.len() as u64 + self.index(at) as u64
     }
 
     /// Whether a job is queued or just being pushed.

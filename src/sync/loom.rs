@@ -11,10 +11,27 @@ pub(crate) use loom::sync::MutexGuard;
 pub(crate) use loom::thread_local;
 
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 }
 
 pub(crate) use loom::cell::UnsafeCell;
+
+/// A counted pointer that may have lost its type: loom's own cannot lose it.
+pub(crate) fn counted<T: ?Sized>(there: ::std::sync::Arc<T>) -> Arc<T> {
+    Arc::from_std(there)
+}
+
+/// As often as the running model says; never, if it says nothing.
+pub(crate) fn look_again(looks: &mut u32) -> bool {
+    *looks += 1;
+    *looks <= LOOKS.with(::std::cell::Cell::get)
+}
+
+/// Sets how often the running model looks again before it sleeps.
+#[cfg(test)]
+pub(crate) fn look_so_often(looks: u32) {
+    LOOKS.with(|l| l.set(looks));
+}
 
 /// Lets other threads go on. From the second turn in a row the schedule is followed to its end and not branched from:
 /// who waits here has only looked, so whatever could happen from now on could as well happen while it had not looked
@@ -39,6 +56,7 @@ pub(crate) mod thread {
 ::std::thread_local! {
     // All threads of a loom model are coroutines on one system thread, so this is the running model's own switch.
     static BROKEN: ::std::cell::Cell<&'static str> = const { ::std::cell::Cell::new("") };
+    static LOOKS: ::std::cell::Cell<u32> = const { ::std::cell::Cell::new(0) };
 }
 
 /// Whether the running model has asked for the twin called `name`: the way a protocol is broken on purpose.

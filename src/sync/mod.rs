@@ -39,6 +39,10 @@ pub(crate) fn unique() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// A count that nobody decides on: the same on both sides, because a model that branched at every one of them would see
+/// nothing more for it.
+pub(crate) use ::std::sync::atomic::AtomicU64 as Count;
+
 /// A shared pointer to something of the user's (an observer): no protocol of ours hangs on its count, so it is the
 /// same on both sides, and unlike loom's it takes a `dyn Trait`.
 pub(crate) use ::std::sync::Arc as Shared;

@@ -7,7 +7,25 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 use ::std::time::Instant;
 
 pub(crate) mod atomic {
-    pub(crate) use ::std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use ::std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+}
+
+/// A counted pointer that may have lost its type.
+pub(crate) fn counted<T: ?Sized>(there: Arc<T>) -> Arc<T> {
+    there
+}
+
+/// Whether it is worth looking again before going to sleep: lets a moment pass if so, a longer one each time. In all
+/// some microseconds, less than a sleep and a wake cost. From the fourth time on others are let go first: whoever is
+/// waited for may want this core.
+pub(crate) fn look_again(looks: &mut u32) -> bool {
+    *looks += 1;
+    match *looks {
+        1..=3 => (0..1 << *looks).for_each(|_| ::std::hint::spin_loop()),
+        4..=10 => ::std::thread::yield_now(),
+        _ => return false,
+    }
+    true
 }
 
 /// A cell without a check, to be looked into through the closures that loom watches.
