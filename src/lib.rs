@@ -123,6 +123,7 @@ mod error;
 pub mod event;
 pub mod permit;
 pub mod pool;
+#[allow(unsafe_code)] // here and nowhere else: see src/queue/mod.rs
 mod queue;
 pub mod retry;
 mod sync;

@@ -208,12 +208,15 @@ fn work_whose_caller_has_left_is_told_so() {
     let it = bench(Isolation::Threads(1));
     let (saw, has_seen) = channel();
     let (begun, has_begun) = channel();
+    // It stays until its caller has left: a result that is there at the deadline is not lost.
+    let (let_go, gate) = channel::<()>();
     std::thread::scope(|s| {
         let (bulkhead, cx) = (it.bulkhead.clone(), it.cx());
         let call = s.spawn(move || {
             bulkhead.call(&cx, move |cx| {
                 begun.send(()).unwrap();
                 saw.send(cx.token().wait(&Context::background())).unwrap();
+                let _ = gate.recv();
                 Ok::<_, ()>(())
             })
         });
@@ -221,6 +224,7 @@ fn work_whose_caller_has_left_is_told_so() {
         it.until_waiting(1);
         it.time.advance(SEC);
         assert!(call.join().unwrap().is_err());
+        drop(let_go);
     });
     assert_eq!(has_seen.recv().unwrap(), Some(Interrupted::DeadlinePassed));
     it.until_idle();

@@ -25,7 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("wire", &["error", "context"]),
     ("queue", &["sync"]),
     ("permit", &["sync", "clock", "deadline", "error", "wait", "cancel", "context"]),
-    ("pool", &["sync", "clock", "deadline", "error", "event", "wait", "cancel", "context", "queue", "permit"]),
+    ("pool", &["sync", "clock", "deadline", "error", "event", "wait", "cancel", "context", "queue"]),
     ("breaker", &["sync", "clock", "deadline", "error", "event", "context", "window"]),
     ("retry", &["sync", "clock", "deadline", "error", "event", "context", "window"]),
     (
@@ -47,6 +47,9 @@ const DECIDERS: [&str; 6] = [
     "pool/lifecycle.rs",
     "bulkhead/flow.rs",
 ];
+
+/// The one room that may hold `unsafe` code; its lints are turned off where the root names it.
+const UNSAFE: &str = "queue";
 
 /// Where a rule gives way, and why.
 const EXCEPTIONS: [(&str, &str); 1] = [
@@ -97,8 +100,8 @@ fn sources() -> Vec<Source> {
         .collect()
 }
 
-/// The text with its comments blanked out and without items under `#[cfg(test)]` or `#[cfg(all(test, …))]`. It relies on rustfmt: an
-/// item ends with a line of its own indentation.
+/// The text with its comments blanked out and without items and fields under `#[cfg(test)]` or `#[cfg(all(test, …))]`. It
+/// relies on rustfmt: they end with a line of their own indentation.
 fn shipped(text: &str) -> String {
     let mut code = String::new();
     let mut skipping: Option<usize> = None;
@@ -106,7 +109,7 @@ fn shipped(text: &str) -> String {
         let bare = line.trim_start();
         let indentation = line.len() - bare.len();
         if let Some(item) = skipping {
-            let ends = indentation == item && (bare.starts_with('}') || bare.ends_with([';', '}']));
+            let ends = indentation == item && (bare.starts_with('}') || bare.ends_with([';', '}', ',']));
             if ends && !bare.starts_with("#[") {
                 skipping = None;
             }
@@ -222,7 +225,9 @@ fn forbidden_words(source: &Source) -> Vec<String> {
     }
     forbid(has_let_chain(code), "a let chain");
     forbid(code.contains("macro_rules!"), "macro_rules!");
-    forbid(code.split(|c| !is_word(c)).any(|word| word == "unsafe"), "unsafe");
+    let has = |wanted: &str| code.split(|c| !is_word(c)).any(|word| word == wanted);
+    forbid(source.room() != UNSAFE && has("unsafe"), "unsafe");
+    forbid(has("unsafe_code"), "a lint turned off: only the root may, for the one room");
     let lines = code.lines().count();
     forbid(lines > MAX_LINES, &format!("{lines} lines, more than {MAX_LINES}"));
     wrong
@@ -254,6 +259,14 @@ fn planted(path: &str, code: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_root_turns_the_lint_off_for_one_room() {
+    let root = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let at = root.find("#[allow(unsafe_code)]").unwrap();
+    assert_eq!(root.matches("unsafe_code").count(), 1);
+    assert!(root[at..].lines().nth(1).unwrap().ends_with(&format!("mod {UNSAFE};")));
+}
+
+#[test]
 fn what_is_planted_is_found() {
     let found = [
         ("breaker/mod.rs", "use crate::pool::Pool;"),
@@ -270,6 +283,9 @@ fn what_is_planted_is_found() {
         ("pool/mod.rs", "if a\n    && let Some(b) = c\n{\n"),
         ("pool/mod.rs", "macro_rules! m {"),
         ("pool/mod.rs", "unsafe { f() }"),
+        ("pool/mod.rs", "struct A {\n    #[cfg(test)]\n    a: u8,\n    b: Unsafe,\n}\nunsafe impl Sync for A {}"),
+        ("pool/mod.rs", "#[allow(unsafe_code)]\nmod a;"),
+        ("queue/ring.rs", "#![allow(unsafe_code)]"),
         ("pool/mod.rs", &"let _ = 0;\n".repeat(MAX_LINES + 1)),
     ];
     for (path, code) in found {
@@ -277,6 +293,7 @@ fn what_is_planted_is_found() {
     }
     let fine = [
         ("breaker/mod.rs", "use crate::{\n    clock::Clock,\n    window::{self, CountWindow},\n};"),
+        ("queue/ring.rs", "unsafe { f() }"),
         ("pool/mod.rs", "//! [`crate::bulkhead`] and std::sync\nlet a = 1; // unsafe"),
         ("pool/mod.rs", "#[cfg(all(test, not(x)))]\nmod tests {\n    use std::sync::Arc;\n}"),
         ("pool/mod.rs", "    #[cfg(test)]\n    fn f() {\n        std::thread::park();\n    }\n"),

@@ -1,5 +1,5 @@
 //! What is said to be free of allocations is: a look at a token, a checkpoint, a clone of a context, a deadline's sums,
-//! a value that is received or sent without waiting.
+//! a value that is received or sent without waiting, a job without a handle. And what is said to cost so many does.
 //!
 //! One test, in a program of its own: the counter is the whole process's.
 
@@ -7,7 +7,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use watertight::{CancelCause, CancelToken, Context, Deadline, Interrupted, ManualClock};
+use watertight::{CancelCause, CancelToken, Context, Deadline, Interrupted, ManualClock, Pool};
 
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -109,4 +109,54 @@ fn looks_checks_clones_and_deadlines_allocate_nothing() {
             0
         );
     }
+
+    jobs_allocate_so_much();
+}
+
+/// How many blocks were asked for meanwhile, on any thread: the least of several tries.
+fn asked_for(mut f: impl FnMut()) -> usize {
+    let once = || {
+        let region = Region::new(HEAP);
+        f();
+        let change = region.change();
+        change.allocations + change.reallocations
+    };
+    std::iter::repeat_with(once).take(5).min().unwrap()
+}
+
+fn jobs_allocate_so_much() {
+    const JOBS: usize = 500;
+    let pool = Pool::builder("counted").threads(2).queue(JOBS).build().unwrap();
+    let idle = || {
+        while pool.stats().in_flight > 0 {
+            std::thread::yield_now();
+        }
+    };
+    let execute = |captured: [u64; 6]| {
+        (0..JOBS).for_each(|_| pool.execute(move || _ = black_box(captured)).unwrap());
+        idle();
+    };
+    assert_eq!(asked_for(|| execute([1; 6])), 0, "48 bytes lie in the queue");
+    let cx = Context::background().with_token(&CancelToken::new());
+    assert_eq!(asked_for(|| cx.in_scope(|| execute_24(&pool, JOBS, idle))), 0, "so do 24 and a context");
+    let captured = [2_u64; 7];
+    let boxed = asked_for(|| {
+        (0..JOBS).for_each(|_| pool.execute(move || _ = black_box(captured)).unwrap());
+        idle();
+    });
+    assert_eq!(boxed, JOBS, "what is larger has a box");
+    let mut handles = Vec::with_capacity(JOBS);
+    let joined = asked_for(|| {
+        handles.extend((0..JOBS as u64).map(|n| pool.submit(move || n).unwrap()));
+        idle();
+        handles.drain(..).for_each(|handle| _ = black_box(handle.join().unwrap()));
+    });
+    assert_eq!(joined, 2 * JOBS, "a cell and a context");
+    pool.shutdown(&Context::background()).unwrap();
+}
+
+fn execute_24(pool: &Pool, jobs: usize, idle: impl Fn()) {
+    let captured = [3_u64; 3];
+    (0..jobs).for_each(|_| pool.execute(move || _ = black_box(captured)).unwrap());
+    idle();
 }

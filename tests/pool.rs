@@ -207,6 +207,78 @@ fn expired_and_cancelled_jobs_never_run() {
 }
 
 #[test]
+fn no_wake_is_lost_when_a_job_submits_while_workers_lie_down() {
+    // affinitypool#45, tokio#8067: a wake-up lost on self-submit, or when the idle worker is mid-park.
+    let pool = pool(2, 2);
+    let (done, all) = channel();
+    for round in 0..5_000 {
+        let (inner, done) = (pool.clone(), done.clone());
+        pool.execute(move || inner.execute(move || done.send(round).unwrap()).unwrap()).unwrap();
+        assert_eq!(all.recv(), Ok(round)); // whoever is idle by now may be about to lie down
+    }
+    shut(&pool);
+}
+
+#[test]
+fn jobs_begin_in_the_order_of_their_admission() {
+    let pool = pool(1, 64);
+    let (done, all) = channel();
+    std::thread::scope(|s| {
+        for producer in 0..3 {
+            let (pool, done) = (&pool, done.clone());
+            s.spawn(move || {
+                for n in 0..2_000 {
+                    let done = done.clone();
+                    pool.execute(move || done.send((producer, n)).unwrap()).unwrap();
+                }
+            });
+        }
+    });
+    drop(done);
+    shut(&pool);
+    let all: Vec<(u8, u32)> = all.iter().collect();
+    assert_eq!(all.len(), 6_000);
+    for producer in 0..3 {
+        assert!(all.iter().filter(|(from, _)| *from == producer).is_sorted());
+    }
+}
+
+#[test]
+fn no_more_than_its_places_are_ever_in_use() {
+    let pool = pool(2, 1);
+    let inside = Arc::new(AtomicUsize::new(0));
+    let full = AtomicUsize::new(0);
+    std::thread::scope(|s| {
+        for _ in 0..3 {
+            s.spawn(|| {
+                // Twenty thousand rounds, and as many more as it takes until they were in each other's way.
+                for round in 0..2_000_000 {
+                    if round >= 20_000 && full.load(SeqCst) > 0 {
+                        break;
+                    }
+                    let within = inside.clone();
+                    let counted = move || {
+                        assert!(within.fetch_add(1, SeqCst) < 2, "more jobs run than there are threads");
+                        within.fetch_sub(1, SeqCst);
+                    };
+                    match pool.try_execute(counted) {
+                        Ok(()) => {}
+                        Err(refused) => {
+                            assert_eq!(refused.reason, RejectReason::Full { limit: 2, waiting: 1 });
+                            full.fetch_add(1, SeqCst);
+                        }
+                    }
+                    assert!(pool.stats().in_flight <= 3);
+                }
+            });
+        }
+    });
+    assert!(full.load(SeqCst) > 0, "the race did not happen");
+    shut(&pool);
+    assert_eq!(pool.stats().panicked, 0);
+}
+
+#[test]
 fn an_ended_context_submits_nothing() {
     let pool = pool(1, 1);
     let past = Context::background().with_timeout(Duration::ZERO);

@@ -77,13 +77,27 @@ fn a_span_travels_with_every_form_of_work_and_stays_nowhere() {
         pool.execute(move || told.send(spans()).unwrap()).unwrap();
         assert_eq!(hears.recv().unwrap(), ["request"]);
         assert_eq!(futures::executor::block_on(pool.call_async(spans)).unwrap(), ["request"]);
+        let later = pool.submit_async(spans);
+        let another = Span::enter("another, by the time it is polled");
+        assert_eq!(futures::executor::block_on(later).unwrap().join().unwrap(), ["request"]);
+        drop(another);
         let bulkhead = Bulkhead::builder("db", Isolation::Threads(1)).timeout(Duration::from_secs(60)).build().unwrap();
         assert_eq!(bulkhead.call(&Context::current(), |_| Ok::<_, ()>(spans())).unwrap(), ["request"]);
+        let later = bulkhead.call_blocking(&Context::current(), |_| Ok::<_, ()>(spans()));
+        let another = Span::enter("another, by the time it is polled");
+        assert_eq!(futures::executor::block_on(later).unwrap(), ["request"]);
+        drop(another);
         assert_eq!(bulkhead.call_here(&Context::current(), |_| Ok::<_, ()>(spans())).unwrap(), ["request"]);
         // A scope inside a job does not bring the submitter's span back over the job's own.
         let inner = pool.submit(|| {
             let _step = Span::enter("step");
             Context::current().with_timeout(Duration::from_secs(60)).in_scope(spans)
+        });
+        assert_eq!(inner.unwrap().join().unwrap(), ["request", "step"]);
+        // Nor does a context from outside between the two.
+        let inner = pool.submit(|| {
+            let (cx, _step) = (Context::current(), Span::enter("step"));
+            Context::background().in_scope(|| cx.in_scope(spans))
         });
         assert_eq!(inner.unwrap().join().unwrap(), ["request", "step"]);
         // A job's job carries what was there when it was submitted.
@@ -104,12 +118,19 @@ fn a_span_travels_with_every_form_of_work_and_stays_nowhere() {
         });
         assert_eq!(nested.unwrap().join().unwrap(), ["step"]);
     }
+    // What a context carried to a job is not carried on when there is nothing to carry any more.
+    let kept = {
+        let _request = Span::enter("request");
+        pool.submit(Context::current).unwrap().join().unwrap()
+    };
+    assert_eq!(pool.job().context(&kept).submit(spans).unwrap().join().unwrap(), [""; 0]);
     for name in ["capture panics", "enter panics"] {
         let _request = Span::enter(name);
         assert_eq!(pool.submit(spans).unwrap().join().unwrap(), [""; 0], "it costs what it carries and nothing else");
     }
     assert!(pool.submit(|| panic!("on purpose")).unwrap().join().is_err());
     assert_eq!(pool.submit(spans).unwrap().join().unwrap(), [""; 0]);
+    drop(kept);
     pool.shutdown(&Context::background()).unwrap();
     assert_eq!((spans(), Arc::strong_count(&held)), (vec![], 2), "ours and the hook's");
 }

@@ -94,7 +94,7 @@ impl<T, E> Idempotent<T, E> {
     {
         let inner = self.bulkhead.0.clone();
         let retry = inner.retry.clone();
-        Inner::call_blocking(inner, cx.clone(), retry, f, run_again)
+        Inner::call_blocking(inner, cx.clone().captured(), retry, f, run_again)
     }
 
     /// [`Bulkhead::call_here`] for work that may run again.

@@ -6,7 +6,7 @@ use super::{Bulkhead, Isolation};
 use crate::breaker::BreakerState;
 use crate::context::Context;
 use crate::error::{CallError, Interrupted};
-use crate::sync::model::{model, spawn, twin};
+use crate::sync::model::{model, spawn, twin, wide_model};
 use crate::{Breaker, ManualClock, Recovery, Trip};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -68,7 +68,7 @@ fn a_call_that_times_out_says_whether_it_started_and_gives_everything_back() {
 
 #[test]
 fn loom_a_call_that_times_out_says_whether_it_started_and_gives_everything_back() {
-    model(
+    wide_model(
         "a call against its deadline: started() is exact, place and permit come back",
         a_call_that_times_out_says_whether_it_started_and_gives_everything_back,
     );

@@ -146,7 +146,7 @@ impl Inner {
         }
         let run =
             |n, leave, running, cx: &Context, f| Self::run_blocking(this, n, leave, running, cx, move |cx| once(f, cx));
-        this.drive(cx, retry, f, |_| this.on_threads(), run)
+        this.drive(&cx.clone().captured(), retry, f, |_| this.on_threads(), run)
     }
 
     async fn call_blocking<F, T, E>(
@@ -266,7 +266,7 @@ impl Bulkhead {
         T: Send + 'static,
         E: Send + 'static,
     {
-        Inner::call_blocking(self.0.clone(), cx.clone(), None, f, run_once)
+        Inner::call_blocking(self.0.clone(), cx.clone().captured(), None, f, run_once)
     }
 
     /// The same policies for work on the caller's own thread: it may borrow, and nobody can get away from it before it

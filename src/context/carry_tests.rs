@@ -23,7 +23,7 @@ fn values_are_one_of_a_type_and_travel_with_everything_made_from_a_context() {
         cx.with_token(&CancelToken::new()),
         cx.with_clock(&ManualClock::new().clock()),
         cx.detached(),
-        cx.child().0,
+        cx.child(),
         cx.shield(SECOND, Context::clone).unwrap(),
     ];
     assert!(made.iter().all(|cx| (cx.value(), cx.value()) == (Some(&Tenant(1)), Some(&Priority(9)))));
@@ -129,6 +129,70 @@ fn what_a_shield_leaves_behind_hears_of_a_later_cancel_and_leaks_nothing() {
     assert_eq!(left.check(), Err(Interrupted::Cancelled(CancelCause::Shutdown)));
     drop(left);
     assert_eq!(token.registrations(), 0);
+}
+
+#[test]
+fn a_chain_of_100_000_shields_is_cancelled_and_dropped_without_overflow_and_kept_short() {
+    for cancel in [true, false] {
+        let token = CancelToken::new();
+        let mut cx = Context::background().with_token(&token);
+        let mut held = Vec::new();
+        for step in 0..100_000 {
+            cx = cx.shield(SECOND, Context::clone).unwrap();
+            if cancel {
+                held.push(cx.token().clone());
+            } else if step % 1000 == 0 {
+                assert!(
+                    cx.token().depth() < 5,
+                    "a job that submits its successor from inside keeps nothing of the past"
+                );
+            }
+        }
+        if cancel {
+            token.cancel();
+            assert!(held.iter().all(CancelToken::is_cancelled));
+        }
+        drop(cx);
+        drop(held);
+        assert_eq!(token.registrations(), 0);
+    }
+}
+
+#[test]
+fn a_shield_cut_short_by_its_own_end_drops_what_was_deferred() {
+    let token = CancelToken::new();
+    let cx = Context::background().with_token(&token);
+    let left = cx
+        .shield(SECOND, |shielded| {
+            let listens = shielded.token().on_cancel(|_| ());
+            token.cancel_because(CancelCause::Shutdown);
+            shielded.token().cancel_because(CancelCause::Because("inside"));
+            drop(listens);
+            shielded.clone()
+        })
+        .unwrap();
+    assert_eq!(left.check(), Err(Interrupted::Cancelled(CancelCause::Because("inside"))), "the first cause wins");
+    assert_eq!(token.registrations(), 0);
+}
+
+#[test]
+fn a_deadline_that_passes_during_a_shield_is_told_at_its_end() {
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(SECOND);
+    let left = cx
+        .shield(60 * SECOND, |shielded| {
+            time.advance(SECOND);
+            assert!(cx.check().is_err() && shielded.check().is_ok());
+            shielded.clone()
+        })
+        .unwrap();
+    assert_eq!(left.check(), Err(Interrupted::DeadlinePassed));
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(SECOND);
+    let left = futures::executor::block_on(cx.shield_async(60 * SECOND, async |shielded| {
+        time.advance(SECOND);
+        shielded
+    }));
+    assert_eq!(left.unwrap().check(), Err(Interrupted::DeadlinePassed), "though nobody had looked");
 }
 
 #[test]

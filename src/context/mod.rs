@@ -217,13 +217,14 @@ impl Context {
         inside.is_some_and(|inside| inside.contains(compartment))
     }
 
-    /// The context of a job that is submitted on this thread, now: below this one, and cancelled by itself with the token.
-    pub(crate) fn child(&self) -> (Self, CancelToken) {
-        let token = self.token().child();
-        let child = self.with(|inner| {
-            inner.token = Token::inherited(token.clone());
-        });
-        (child.captured(), token)
+    /// The context of a job: below this one, and cancelled by itself with its token, which is made when somebody asks for it.
+    pub(crate) fn child(&self) -> Self {
+        self.with(Inner::own_token)
+    }
+
+    /// Whether it is the background, which need not be kept.
+    pub(crate) fn is_background(&self) -> bool {
+        self.0.is_none()
     }
 
     /// The time, by this context's clock.

@@ -102,7 +102,7 @@ fn a_deadline_seen_to_pass_cancels_what_is_below_it_and_nothing_above() {
     let request =
         Context::background().with_clock(&time.clock()).with_token(&user).with_timeout(Duration::from_secs(5));
     let call = request.with_timeout(Duration::from_secs(1));
-    let (work, _handle) = call.child();
+    let work = call.child();
     let below = work.token().clone();
     time.advance(Duration::from_secs(1));
     assert!(!call.token().is_cancelled(), "nobody has looked, and `is_cancelled` reads no clock");
@@ -126,7 +126,7 @@ fn cancelling_the_token_of_a_context_ends_what_was_made_from_it() {
     let user = CancelToken::new();
     let outer = Context::background().with_token(&user);
     let timed = outer.with_timeout(Duration::from_secs(3600));
-    let made = [timed.with_timeout(Duration::from_secs(60)), timed.with_token(&CancelToken::new()), timed.child().0];
+    let made = [timed.with_timeout(Duration::from_secs(60)), timed.with_token(&CancelToken::new()), timed.child()];
     timed.token().cancel();
     assert!(made.iter().all(|cx| cx.check() == Err(Interrupted::Cancelled(CancelCause::Requested))));
     assert_eq!((outer.check(), user.is_cancelled()), (Ok(()), false));
@@ -209,4 +209,73 @@ fn an_end_is_told_once_and_not_after_it_was_taken_back() {
     time.advance(Duration::from_secs(1));
     drop(guard);
     assert_eq!(std::sync::Arc::strong_count(&runs), 1, "every callback is gone");
+}
+
+/// Not by which deadline happens to be the sooner: whoever asks for one has a token of its own.
+#[test]
+fn cancelling_the_token_of_a_context_made_with_a_deadline_ends_nobody_above() {
+    let time = ManualClock::new();
+    let base = Context::background().with_clock(&time.clock());
+    let in_secs = |n| Deadline::after(time.now(), Duration::from_secs(n));
+    let never = in_secs(1).extendable_to(Deadline::NEVER);
+    for above in [base.clone(), base.with_timeout(Duration::from_secs(1)), base.with_extendable(never)] {
+        let made = [
+            above.with_timeout(Duration::from_secs(60)),
+            above.with_timeout(Duration::from_millis(1)),
+            above.with_deadline(Deadline::NEVER),
+            above.with_extendable(never),
+            above.with_timeout(Duration::from_secs(60)).extend_deadline(Duration::from_secs(1)),
+        ];
+        for cx in made {
+            cx.token().cancel();
+            assert_eq!(cx.check(), Err(Interrupted::Cancelled(CancelCause::Requested)));
+            assert_eq!(above.check(), Ok(()));
+        }
+        let extended = above.extend_deadline(Duration::from_secs(1));
+        if !above.deadline().is_never() {
+            extended.token().cancel();
+            assert!(extended.check().is_err() && above.check().is_ok());
+        }
+    }
+}
+
+#[test]
+fn an_extended_deadline_that_is_waited_for_leaves_the_token_of_others_alone() {
+    let time = ManualClock::new();
+    let in_secs = |n| Deadline::after(time.now(), Duration::from_secs(n));
+    let short = Context::background().with_clock(&time.clock()).with_extendable(in_secs(1).extendable_to(in_secs(10)));
+    let long = short.extend_deadline(Duration::from_secs(5));
+    let mut task = task::Context::from_waker(task::Waker::noop());
+    let mut ended = short.ended();
+    assert!(Pin::new(&mut ended).poll(&mut task).is_pending());
+    time.advance(Duration::from_secs(1));
+    assert_eq!(Pin::new(&mut ended).poll(&mut task), Poll::Ready(Interrupted::DeadlinePassed));
+    assert_eq!((short.token().cause(), long.check()), (None, Ok(())));
+}
+
+#[test]
+fn what_has_ended_is_told_here_and_now_and_an_end_is_told_to_all() {
+    let token = CancelToken::new();
+    token.cancel();
+    for cx in [Context::background().with_timeout(Duration::ZERO), Context::background().with_token(&token)] {
+        let (told, hears) = std::sync::mpsc::channel();
+        let guard = cx.on_end(move |why| told.send(why).unwrap()).unwrap();
+        assert_eq!(hears.try_recv().ok(), cx.check().err());
+        drop(guard);
+    }
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
+    let below = cx.token().child();
+    let guard = cx.on_end(|_| ()).unwrap();
+    time.advance(Duration::from_secs(1));
+    assert_eq!(below.cause(), Some(Interrupted::DeadlinePassed), "whoever waits for the end tells those below");
+    drop(guard);
+}
+
+#[test]
+fn detached_work_is_outside_of_the_compartment() {
+    let compartment = Shared::new(Inside { compartment: 7, outer: None });
+    let inside = Context::background().within(&compartment, None);
+    assert!(inside.is_within(7) && inside.with_timeout(Duration::ZERO).is_within(7));
+    assert!(!inside.detached().is_within(7));
 }

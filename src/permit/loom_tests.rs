@@ -90,21 +90,3 @@ fn loom_three_callers_of_one_permit_all_get_it() {
     model("three callers of one permit all get it, one at a time", three_callers_of_one_permit_all_get_it);
     twin("permit: what is handed over is also counted as back", three_callers_of_one_permit_all_get_it);
 }
-
-fn closing_tells_exactly_one_that_the_last_permit_is_back() {
-    let limit = Limit::new(2);
-    let (a, b) = (limit.try_acquire().unwrap(), limit.try_acquire().unwrap());
-    let (a, b) = (spawn(move || a.release()), spawn(move || b.release()));
-    let by_close = limit.close();
-    let told = [by_close, a.join().unwrap(), b.join().unwrap(), limit.close()];
-    assert_eq!(told.iter().filter(|t| **t).count(), 1);
-}
-
-#[test]
-fn loom_closing_tells_exactly_one_that_the_last_permit_is_back() {
-    model(
-        "closing tells exactly one that the last permit is back",
-        closing_tells_exactly_one_that_the_last_permit_is_back,
-    );
-    twin("permit: the last one back is not told", closing_tells_exactly_one_that_the_last_permit_is_back);
-}

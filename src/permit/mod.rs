@@ -3,9 +3,7 @@
 //! **States** of one acquisition: fresh → waiting → granted → taken, or given up from any of the first three.
 //! **Invariants.** 1. `in_use` counts permits taken plus permits granted and not yet taken; it never exceeds the largest
 //! limit since it was last within the limit. 2. Somebody waits only while `in_use >= limit`, so nobody can overtake.
-//! 3. A waiter that was granted a permit and gives up passes it on. 4. Once closed, nobody is granted anything, what was
-//! granted and not taken is taken back, and exactly one caller, `close` or a release, is told that the last permit is
-//! back. **Locking.** One lock; wakers are cloned before it is taken, and run and dropped after it is let go.
+//! 3. A waiter that was granted a permit and gives up passes it on. **Locking.** One lock; wakers are cloned before it is taken, and run and dropped after it is let go.
 
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
@@ -14,7 +12,7 @@ mod tests;
 mod wait;
 
 pub use wait::Acquire;
-pub(crate) use wait::PermitWait;
+use wait::PermitWait;
 
 use crate::context::Context;
 use crate::error::{BuildError, RejectReason};
@@ -61,7 +59,6 @@ struct State {
     waiting: Line<Waiter>,
     /// Served, but not yet come back to take it.
     granted: BTreeSet<Place>,
-    closed: bool,
 }
 
 /// Builds a [`Limit`] with a bound on its waiters.
@@ -94,8 +91,7 @@ impl LimitBuilder {
         if self.queue > MAX {
             return Err(BuildError::out_of_range("queue", self.queue, "at most 4294967295"));
         }
-        let state =
-            State { limit: self.permits, in_use: 0, waiting: Line::new(), granted: BTreeSet::new(), closed: false };
+        let state = State { limit: self.permits, in_use: 0, waiting: Line::new(), granted: BTreeSet::new() };
         Ok(Limit(Arc::new(Inner { state: Mutex::new(state), max_waiting: self.queue })))
     }
 }
@@ -130,13 +126,9 @@ impl Limit {
     ///
     /// # Errors
     ///
-    /// [`Full`](RejectReason::Full) with the limit and how many wait;
-    /// [`ShuttingDown`](RejectReason::ShuttingDown).
+    /// [`Full`](RejectReason::Full) with the limit and how many wait.
     pub fn try_acquire(&self) -> Result<Permit, RejectReason> {
         let mut state = self.0.state.lock();
-        if state.closed {
-            return Err(RejectReason::ShuttingDown);
-        }
         if state.in_use >= state.limit {
             return Err(state.full());
         }
@@ -154,7 +146,7 @@ impl Limit {
     /// # Errors
     ///
     /// [`Full`](RejectReason::Full) if too many wait already; [`DeadlinePassed`](RejectReason::DeadlinePassed) or
-    /// [`Cancelled`](RejectReason::Cancelled) as `cx` ended; [`ShuttingDown`](RejectReason::ShuttingDown).
+    /// [`Cancelled`](RejectReason::Cancelled) as `cx` ended.
     ///
     /// # Fairness
     ///
@@ -177,7 +169,7 @@ impl Limit {
     }
 
     /// The wait for a permit.
-    pub(crate) fn turn(&self) -> PermitWait {
+    fn turn(&self) -> PermitWait {
         PermitWait { limit: self.clone(), place: None }
     }
 
@@ -218,32 +210,14 @@ impl Limit {
         self.0.state.lock().waiting.len()
     }
 
-    /// Grants nothing more and sends those who wait away. True for the one caller that finds all permits back.
-    pub(crate) fn close(&self) -> bool {
+    /// Takes one permit back and serves the next in line.
+    fn release(&self) {
         let mut state = self.0.state.lock();
-        // What was granted and not taken is taken back: nobody may ever come for it.
-        if !broken("permit: a grant nobody took is not taken back") {
-            state.in_use -= std::mem::take(&mut state.granted).len();
-        }
-        let last_out = !state.closed && state.in_use == 0;
-        state.closed = true;
-        let sent_away = state.waiting.empty();
-        drop(state);
-        if !broken("permit: who is sent away is not woken") {
-            sent_away.for_each(Waiter::wake);
-        }
-        last_out
-    }
-
-    /// Takes one permit back and serves the next in line. True if it was the last one of a closed limit.
-    fn release(&self) -> bool {
-        let mut state = self.0.state.lock();
-        let (next, last_out) = state.take_back();
+        let next = state.take_back();
         drop(state);
         if let Some(waiter) = next {
             waiter.wake();
         }
-        last_out
     }
 }
 
@@ -253,7 +227,7 @@ impl State {
     }
 
     /// Hands one permit to the next in line, or counts it as back.
-    fn take_back(&mut self) -> (Option<Waiter>, bool) {
+    fn take_back(&mut self) -> Option<Waiter> {
         let shrinking = self.in_use > self.limit && !broken("permit: a shrunk limit is forgotten");
         if !shrinking {
             if let Some((place, waiter)) = self.waiting.serve() {
@@ -261,11 +235,11 @@ impl State {
                 if broken("permit: what is handed over is also counted as back") {
                     self.in_use -= 1;
                 }
-                return (Some(waiter), false);
+                return Some(waiter);
             }
         }
         self.in_use -= 1;
-        (None, self.closed && self.in_use == 0 && !broken("permit: the last one back is not told"))
+        None
     }
 }
 
@@ -280,7 +254,6 @@ impl fmt::Debug for Limit {
             .field("permits", &state.limit)
             .field("in_flight", &state.in_use)
             .field("waiting", &state.waiting.len())
-            .field("closed", &state.closed)
             .finish()
     }
 }
@@ -289,13 +262,6 @@ impl fmt::Debug for Limit {
 #[must_use = "a permit that is dropped at once limits nothing"]
 pub struct Permit {
     limit: Option<Limit>,
-}
-
-impl Permit {
-    /// Gives it back; true if it was the last one of a closed limit.
-    pub(crate) fn release(mut self) -> bool {
-        self.limit.take().is_some_and(|limit| limit.release())
-    }
 }
 
 impl Drop for Permit {

@@ -25,9 +25,7 @@ impl Wait for PermitWait {
         let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
         let mut state = self.limit.0.state.lock();
         let Some(place) = self.place else {
-            let decided = if state.closed {
-                Err(RejectReason::ShuttingDown)
-            } else if state.in_use < state.limit {
+            let decided = if state.in_use < state.limit {
                 state.in_use += 1;
                 Ok(())
             } else if state.waiting.len() >= self.limit.0.max_waiting {
@@ -44,12 +42,8 @@ impl Wait for PermitWait {
             return Poll::Ready(Ok(Permit { limit: Some(self.limit.clone()) }));
         } else {
             match state.waiting.get_mut(place) {
-                None => {
-                    drop(state);
-                    return Poll::Ready(Err(RejectReason::ShuttingDown)); // sent away by `close`
-                }
-                Some(there) if there.will_wake(w) => mine,
-                Some(there) => std::mem::replace(there, mine),
+                Some(there) if !there.will_wake(w) => std::mem::replace(there, mine),
+                _ => mine,
             }
         };
         drop(state);
@@ -62,8 +56,7 @@ impl Wait for PermitWait {
         let mut state = self.limit.0.state.lock();
         let left = state.waiting.leave(place);
         let granted = state.granted.remove(&place) && !broken("permit: who gives up keeps what was granted");
-        // Never the last one of a closed limit: closing takes back what was not taken.
-        let (next, _) = if granted { state.take_back() } else { (None, false) };
+        let next = if granted { state.take_back() } else { None };
         drop(state);
         drop(left);
         if let Some(waiter) = next {

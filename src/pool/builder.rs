@@ -1,13 +1,13 @@
 //! [`PoolBuilder`]: what a pool is made of, checked in one place.
 
 use super::lifecycle::Lifecycle;
+use super::places::Places;
 use super::shared::Shared;
 use super::stats::Counters;
 use super::{Pool, worker};
 use crate::cancel::CancelToken;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
-use crate::permit::Limit;
 use crate::queue::Queue;
 use crate::sync::{Arc, Mutex};
 use std::borrow::Cow;
@@ -58,7 +58,9 @@ impl PoolBuilder {
         self
     }
 
-    /// How many jobs may wait for a worker. 0 is hand-off: a job is accepted only if a worker is free for it.
+    /// How many jobs may wait for a worker. 0 is hand-off: a job is accepted only if a worker is free for it. Each takes 64
+    /// bytes when the pool is built, and a job without a handle then takes no more, unless it captures more than 48 bytes
+    /// (40 with a context).
     pub fn queue(mut self, jobs: usize) -> Self {
         self.queue = jobs;
         self
@@ -118,16 +120,16 @@ impl PoolBuilder {
             name: self.name,
             threads,
             queue_len: self.queue,
-            limit: Limit::new(places),
-            queue: Queue::new(places, threads),
+            places: Places::new(places, threads),
+            queue: Queue::new(places),
             life: Mutex::new(Lifecycle::new(threads)),
             stopped: CancelToken::new(),
-            counters: Counters::new(),
+            counters: Counters::new(threads),
             observed: self.observed,
         });
         for index in 0..threads {
             if let Err(source) = start(shared.clone(), index, self.stack_size) {
-                shared.drain(); // one stop mark for each thread; those that were never started leave theirs behind
+                shared.drain(); // those that were started leave; they take nothing with them
                 return Err(BuildError::Spawn { index: index + 1, wanted: threads, source });
             }
         }

@@ -4,11 +4,10 @@
 //! waiter sheds it. 2. A wait on one of the pool's own workers for a job that is still queued claims it and runs it here
 //! (P5), so every wait is a wait for running work.
 
-use super::job::{Cell, ResultWait};
-use crate::cancel::CancelToken;
+use super::job::{Job, ResultWait};
 use crate::context::{Context, ContextWait};
 use crate::error::{CancelCause, Interrupted, JobError};
-use crate::sync::{Arc, Waiter};
+use crate::sync::{Arc, Waiter, look_again};
 use crate::wait::{Wait, Waiting, block_on};
 use std::fmt;
 use std::future::Future;
@@ -37,15 +36,14 @@ use std::task::{self, Poll};
 /// ```
 #[must_use = "dropping a handle detaches the job; use execute for work without a result"]
 pub struct JobHandle<T> {
-    pub(super) cell: Arc<Cell<T>>,
-    token: CancelToken,
+    pub(super) job: Arc<dyn Job<T>>,
     polled: Option<Waiting<ResultWait<T>, ContextWait>>,
     cancel_on_drop: bool,
 }
 
 impl<T> JobHandle<T> {
-    pub(super) fn new(cell: Arc<Cell<T>>, token: CancelToken) -> Self {
-        Self { cell, token, polled: None, cancel_on_drop: false }
+    pub(super) fn new(job: Arc<dyn Job<T>>) -> Self {
+        Self { job, polled: None, cancel_on_drop: false }
     }
 
     /// Waits for the end of the job. When it returns a value or a panic, the job's place in the pool is free again
@@ -62,11 +60,21 @@ impl<T> JobHandle<T> {
     /// [`Shed`](JobError::Shed) if it never ran, [`Panicked`](JobError::Panicked) if it panicked.
     pub fn join(mut self) -> Result<T, JobError> {
         self.polled = None; // a later wait replaces the earlier
+        if let Some(result) = self.take() {
+            return result;
+        }
         self.claim_if_own();
-        match block_on(self.wait(), &self.cell.meta.cx) {
+        // A job that is nearly done has ended in less time than it takes to sleep and be woken.
+        let mut looks = 0;
+        while look_again(&mut looks) {
+            if let Some(result) = self.take() {
+                return result;
+            }
+        }
+        match block_on(self.wait(), &self.job.meta().cx) {
             Ok(result) => result,
             Err(why) => {
-                self.cell.shed(why);
+                self.job.shed(why);
                 // Shed, the result is there. Running, the job is waited for, whatever its context says.
                 let Ok(result) = block_on(self.wait(), &Context::background()) else {
                     unreachable!("the background context never ends")
@@ -90,7 +98,7 @@ impl<T> JobHandle<T> {
     pub fn join_within(&mut self, cx: &Context) -> Option<Result<T, JobError>> {
         self.polled = None;
         self.claim_if_own();
-        let own = self.cell.meta.cx.clone();
+        let own = self.job.meta().cx.clone();
         let ended = if own.clock().is(cx.clock()) {
             block_on(self.wait(), &(cx, &own))
         } else {
@@ -102,7 +110,7 @@ impl<T> JobHandle<T> {
         }
         // The job's own end sheds it if it was queued; a running one is waited for as long as `cx` says.
         if let Err(why) = own.check() {
-            self.cell.shed(why);
+            self.job.shed(why);
         }
         block_on(self.wait(), cx).ok()
     }
@@ -113,12 +121,17 @@ impl<T> JobHandle<T> {
     ///
     /// As [`join`](Self::join).
     pub fn try_join(&mut self) -> Option<Result<T, JobError>> {
-        if let Some(result) = self.cell.try_take() {
+        if let Some(result) = self.take() {
             return Some(result);
         }
-        let Err(why) = self.cell.meta.cx.check() else { return None };
-        self.cell.shed(why);
-        self.cell.try_take()
+        let Err(why) = self.job.meta().cx.check() else { return None };
+        self.job.shed(why);
+        self.take()
+    }
+
+    /// The result if it is there.
+    pub(super) fn take(&mut self) -> Option<Result<T, JobError>> {
+        self.job.latch().take()
     }
 
     /// Cancels the job: still queued, it never runs and its closure is dropped here and now; running, it sees its token
@@ -128,14 +141,15 @@ impl<T> JobHandle<T> {
     }
 
     pub(crate) fn cancel_because(&self, cause: CancelCause) {
-        self.token.cancel_because(cause);
-        let cause = self.token.cause().unwrap_or(Interrupted::Cancelled(cause));
-        self.cell.shed(cause);
+        let token = self.job.meta().cx.token();
+        token.cancel_because(cause);
+        let cause = token.cause().unwrap_or(Interrupted::Cancelled(cause));
+        self.job.shed(cause);
     }
 
     /// Whether the job has ended: its result is there or was taken.
     pub fn is_finished(&self) -> bool {
-        self.cell.is_finished()
+        self.job.latch().is_done()
     }
 
     /// The handle, cancelling the job when it is dropped.
@@ -145,13 +159,13 @@ impl<T> JobHandle<T> {
     }
 
     fn wait(&self) -> ResultWait<T> {
-        ResultWait(self.cell.clone())
+        ResultWait(self.job.clone())
     }
 
     /// Looks once; if the job has not ended, `w` is woken when it has, or when its own context ends.
     pub(super) fn poll_result(&mut self, w: &Waiter) -> Poll<Result<T, JobError>> {
         let waiting =
-            self.polled.get_or_insert_with(|| Waiting::new(ResultWait(self.cell.clone()), &self.cell.meta.cx));
+            self.polled.get_or_insert_with(|| Waiting::new(ResultWait(self.job.clone()), &self.job.meta().cx));
         match waiting.poll_wait(w) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(result)) => {
@@ -159,9 +173,9 @@ impl<T> JobHandle<T> {
                 Poll::Ready(result)
             }
             Poll::Ready(Err(why)) => {
-                self.cell.shed(why);
+                self.job.shed(why);
                 // Running jobs are waited for, whatever their context says.
-                let rest = Waiting::new(ResultWait(self.cell.clone()), &Context::background());
+                let rest = Waiting::new(ResultWait(self.job.clone()), &Context::background());
                 self.polled.insert(rest).poll_wait(w).map(|ended| match ended {
                     Ok(result) => result,
                     Err(_) => unreachable!("the background context never ends"),
@@ -172,7 +186,7 @@ impl<T> JobHandle<T> {
 
     /// Drops the job unrun if it is still queued, because nobody is left to want it.
     pub(super) fn shed_if_queued(&self) {
-        self.cell.shed(Interrupted::Cancelled(CancelCause::Dropped));
+        self.job.shed(Interrupted::Cancelled(CancelCause::Dropped));
     }
 
     /// Stops waiting; the job goes on.
@@ -182,13 +196,8 @@ impl<T> JobHandle<T> {
 
     /// On one of the pool's own workers: runs the job here if it is still queued.
     pub(super) fn claim_if_own(&self) {
-        if !self.cell.meta.shared.is_own_worker() {
-            return;
-        }
-        let Some(work) = self.cell.claim() else { return };
-        match self.cell.meta.cx.check() {
-            Ok(()) => self.cell.run(work),
-            Err(cause) => self.cell.shed_claimed(work, cause),
+        if self.job.meta().shared.is_own_worker() {
+            self.job.claim();
         }
     }
 }
@@ -204,7 +213,7 @@ impl<T> Future for JobHandle<T> {
 
 impl<T> Drop for JobHandle<T> {
     fn drop(&mut self) {
-        self.cell.detach();
+        self.job.detach();
         if self.cancel_on_drop && !self.is_finished() {
             self.cancel_because(CancelCause::Dropped);
         }
@@ -214,7 +223,7 @@ impl<T> Drop for JobHandle<T> {
 impl<T> fmt::Debug for JobHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JobHandle")
-            .field("pool", &self.cell.meta.shared.name)
+            .field("pool", &self.job.meta().shared.name)
             .field("finished", &self.is_finished())
             .finish()
     }

@@ -6,23 +6,24 @@
 //! *and* its entry has left the queue (else the queue could overflow), and before the handle is completed. 3. The handle
 //! is completed exactly once: by whoever ran the job, whoever shed it, or, were an entry ever dropped in the queue, by
 //! that drop. **Locking.** The cell's lock guards the claim and is never held while user code runs or drops.
+//!
+//! A job with a handle is one allocation: closure and result lie in the same cell. A job without one has no cell: it
+//! lies in the queue, with its context and its name only if it has any.
 
+use super::handle::JobHandle;
 use super::shared::Shared;
-use super::slot::Slot;
-use super::stats::add;
+use super::slot::{Slot, Taken};
+use super::worker::Worker;
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError, PanicPayload};
 use crate::event::Event;
-use crate::sync::atomic::Ordering;
-use crate::sync::{Arc, Mutex, Waiter, broken, drop_quietly};
+use crate::queue::InlineJob;
+use crate::sync::{Arc, Mutex, Waiter, broken, counted, drop_quietly};
 use crate::wait::Wait;
 use crate::wait::latch::Latch;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
-
-/// What the queue holds.
-pub(super) struct Task(pub(super) Box<dyn FnOnce() + Send>);
 
 /// What a job carries besides its closure.
 pub(super) struct Meta {
@@ -31,108 +32,195 @@ pub(super) struct Meta {
     pub(super) shared: Arc<Shared>,
 }
 
-impl Meta {
-    fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
+/// A job as it is told of: for one with a handle its `Meta`, for one without what it has of it.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    shared: &'a Shared,
+    cx: &'a Context,
+    name: Option<&'a str>,
+}
 
+impl Meta {
+    fn told(&self) -> Told<'_> {
+        Told { shared: &self.shared, cx: &self.cx, name: self.name.as_deref() }
+    }
+}
+
+impl Told<'_> {
     /// Counted and told in the job's own context.
     fn shed(&self, cause: Interrupted) {
-        self.cx.in_scope(|| self.shared.shed(self.name(), cause));
+        self.cx.in_scope(|| self.shared.shed(self.name, cause));
+    }
+
+    /// Runs user code in the job's context; a panic becomes a value and is counted and told.
+    fn run_caught<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
+        let counters = &self.shared.counters;
+        counters.begun(seat);
+        let ran = catch_unwind(AssertUnwindSafe(|| self.cx.in_scope(work)));
+        counters.ended(seat, ran.is_ok());
+        ran.map_err(|payload| {
+            let payload = PanicPayload::new(payload);
+            let (name, message) = (&self.shared.name, payload.message());
+            self.cx.in_scope(|| self.shared.observed.tell(Event::Panicked { name, job: self.name, message }));
+            payload
+        })
+    }
+
+    /// Does the whole of a job without a handle.
+    fn work(&self, seat: usize, work: impl FnOnce()) {
+        match self.cx.check() {
+            Ok(()) => {
+                if let Err(payload) = self.run_caught(seat, work) {
+                    self.cx.in_scope(|| drop_quietly(payload));
+                }
+            }
+            Err(cause) => {
+                self.cx.in_scope(|| drop_quietly(work));
+                self.shed(cause);
+            }
+        }
     }
 }
 
-/// The claimed closure of a job.
-pub(super) type Work<T> = Box<dyn FnOnce() -> T + Send>;
-
-/// A job with a handle.
-pub(super) struct Cell<T> {
-    state: Mutex<State<T>>,
-    latch: Latch<Result<T, JobError>>,
-    pub(super) meta: Meta,
+/// A job without a handle, whose place goes back when it has ended. What is not given is not stored.
+pub(super) fn fire_and_forget<F>(work: F, cx: Context, name: Option<Cow<'static, str>>) -> InlineJob<Worker>
+where
+    F: FnOnce() + Send + 'static,
+{
+    fn at_work(worker: &Worker, cx: &Context, name: Option<&str>, work: impl FnOnce()) {
+        let _place = Taken::new(&worker.shared).by(worker.number);
+        Told { shared: &worker.shared, cx, name }.work(worker.number, work);
+    }
+    match (cx.is_background(), name) {
+        (true, None) => InlineJob::new(move |worker: &Worker| at_work(worker, &Context::background(), None, work)),
+        (false, None) => InlineJob::new(move |worker: &Worker| at_work(worker, &cx, None, work)),
+        (_, Some(name)) => InlineJob::new(move |worker: &Worker| at_work(worker, &cx, Some(&name), work)),
+    }
 }
 
-struct State<T> {
-    work: Option<Work<T>>,
-    slot: Option<Slot>,
+/// A job with a handle, whatever its closure is.
+pub(super) trait Job<T>: Send + Sync {
+    fn meta(&self) -> &Meta;
+    fn latch(&self) -> &Latch<Result<T, JobError>>;
+    /// Runs it here if it is still queued.
+    fn claim(&self);
+    /// Drops it unrun, if it has not been claimed. True for the one who did.
+    fn shed(&self, cause: Interrupted) -> bool;
+    /// The handle is gone.
+    fn detach(&self);
+    /// Its entry has left the queue: does what is left to do, or, `unrun`, sheds that.
+    fn popped(&self, unrun: bool);
+}
+
+/// A job with a handle.
+struct Cell<F, T> {
+    state: Mutex<State<F>>,
+    latch: Latch<Result<T, JobError>>,
+    meta: Meta,
+}
+
+struct State<F> {
+    work: Option<F>,
+    /// The place has not been given back.
+    holds: bool,
     popped: bool,
     ended: bool,
     /// Nobody will ask for the result.
     detached: bool,
 }
 
-impl<T: Send + 'static> Cell<T> {
-    pub(super) fn new(work: Work<T>, slot: Slot, meta: Meta) -> Self {
-        let state = State { work: Some(work), slot: Some(slot), popped: false, ended: false, detached: false };
-        Self { state: Mutex::new(state), latch: Latch::new(), meta }
-    }
-
-    /// What a worker does with it.
-    pub(super) fn task(cell: Arc<Self>) -> Task {
-        let entry = Entry(Some(cell));
-        Task(Box::new(move || entry.work()))
-    }
+/// Submits into an admitted place: nothing here can fail.
+pub(super) fn submit_into<F, T>(slot: Slot, f: F, cx: &Context, name: Option<Cow<'static, str>>) -> JobHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let job = admitted(slot, f, cx, name);
+    job.meta().shared.queue.push(entry(job.clone()));
+    JobHandle::new(job)
 }
 
-impl<T> Cell<T> {
+/// The job in its cell.
+pub(super) fn admitted<F, T>(slot: Slot, f: F, cx: &Context, name: Option<Cow<'static, str>>) -> Arc<dyn Job<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let cx = cx.child();
+    let shared = slot.hand_over();
+    shared.accepted(&cx, name.as_deref());
+    let state = State { work: Some(f), holds: true, popped: false, ended: false, detached: false };
+    let cell = Cell { state: Mutex::new(state), latch: Latch::new(), meta: Meta { cx, name, shared } };
+    counted(crate::sync::Shared::new(cell))
+}
+
+/// What the queue holds of it.
+pub(super) fn entry<T: Send + 'static>(job: Arc<dyn Job<T>>) -> InlineJob<Worker> {
+    let entry = Entry(Some(job));
+    InlineJob::new(move |_: &Worker| entry.work())
+}
+
+impl<F, T> Cell<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
     /// Claims the job: the closure, for the one who runs it.
-    pub(super) fn claim(&self) -> Option<Work<T>> {
+    fn take(&self) -> Option<F> {
         self.state.lock().work.take()
     }
 
-    /// Runs the claimed closure in the job's context and completes the handle.
-    pub(super) fn run(&self, work: Work<T>) {
-        let ran = run_caught(&self.meta, work);
-        if self.state.lock().detached {
-            // Dropping a result nobody wants is part of the job: it keeps its place until that is done.
-            self.meta.cx.in_scope(|| drop_quietly(ran));
-            return drop(self.ended());
+    /// Runs the claimed closure, or sheds it if its context has ended.
+    fn run_or_shed(&self, work: F) {
+        match self.meta.cx.check() {
+            Ok(()) => self.run(work),
+            Err(cause) => self.shed_claimed(work, cause),
         }
-        let place = self.ended();
-        if broken("job: the handle is completed before the place is back") {
-            self.complete(ran.map_err(JobError::Panicked));
-            return drop(place);
-        }
-        drop(place);
-        self.complete(ran.map_err(JobError::Panicked));
     }
 
-    /// Drops the job unrun, if it has not been claimed. True for the one who did.
-    pub(super) fn shed(&self, cause: Interrupted) -> bool {
-        if broken("job: who sheds looks first and claims later") {
-            let there = self.state.lock().work.is_some();
-            if there {
-                drop(self.claim());
-                self.complete(Err(JobError::Shed(cause)));
-            }
-            return there;
+    /// Runs the claimed closure in the job's context and completes the handle.
+    fn run(&self, work: F) {
+        let ran = self.meta.told().run_caught(self.meta.shared.own_seat(), work);
+        if broken("job: the handle is completed before the place is back") {
+            self.complete(ran.map_err(JobError::Panicked));
+            self.ended(true);
+            return;
         }
-        let Some(work) = self.claim() else { return false };
-        self.shed_claimed(work, cause);
-        true
+        if self.ended(false) {
+            return self.complete(ran.map_err(JobError::Panicked));
+        }
+        // Dropping a result nobody wants is part of the job: it keeps its place until that is done.
+        self.meta.cx.in_scope(|| drop_quietly(ran));
+        self.ended(true);
     }
 
     /// Drops the claimed closure unrun, here and now, and completes the handle.
-    pub(super) fn shed_claimed(&self, work: Work<T>, cause: Interrupted) {
+    fn shed_claimed(&self, work: F, cause: Interrupted) {
         self.meta.cx.in_scope(|| drop_quietly(work));
-        drop(self.ended());
-        self.meta.shed(cause);
+        self.ended(true);
+        self.meta.told().shed(cause);
         self.complete(Err(JobError::Shed(cause)));
     }
 
-    /// The job has ended. Its place, if the entry has left the queue.
-    fn ended(&self) -> Option<Slot> {
+    /// The job has ended: gives its place back if the entry has left the queue. False, with nothing done, if its result
+    /// has to be dropped first because nobody will ask for it; not asked with `anyway`.
+    fn ended(&self, anyway: bool) -> bool {
         let mut state = self.state.lock();
+        if state.detached && !anyway {
+            return false;
+        }
         state.ended = true;
-        if state.popped { state.slot.take() } else { None }
+        let free = state.popped && std::mem::take(&mut state.holds);
+        drop(state);
+        self.give_back(free);
+        true
     }
 
-    /// The entry has left the queue: the closure if nobody has it, or the place if the job has ended.
-    fn popped(&self) -> (Option<Work<T>>, Option<Slot>) {
-        let mut state = self.state.lock();
-        state.popped = true;
-        let slot = if state.ended { state.slot.take() } else { None };
-        (state.work.take(), slot)
+    fn give_back(&self, free: bool) {
+        if free {
+            let shared = &self.meta.shared;
+            shared.give_back(shared.own_seat());
+        }
     }
 
     fn complete(&self, result: Result<T, JobError>) {
@@ -141,100 +229,95 @@ impl<T> Cell<T> {
             drop_quietly(second);
         }
     }
+}
 
-    /// The handle is gone.
-    pub(super) fn detach(&self) {
+impl<F, T> Job<T> for Cell<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn latch(&self) -> &Latch<Result<T, JobError>> {
+        &self.latch
+    }
+
+    fn claim(&self) {
+        if let Some(work) = self.take() {
+            self.run_or_shed(work);
+        }
+    }
+
+    fn shed(&self, cause: Interrupted) -> bool {
+        if broken("job: who sheds looks first and claims later") {
+            let there = self.state.lock().work.is_some();
+            if there {
+                drop(self.take());
+                self.complete(Err(JobError::Shed(cause)));
+            }
+            return there;
+        }
+        let Some(work) = self.take() else { return false };
+        self.shed_claimed(work, cause);
+        true
+    }
+
+    fn detach(&self) {
         self.state.lock().detached = true;
     }
 
-    pub(super) fn try_take(&self) -> Option<Result<T, JobError>> {
-        self.latch.take()
-    }
-
-    pub(super) fn is_finished(&self) -> bool {
-        self.latch.is_done()
+    fn popped(&self, unrun: bool) {
+        let mut state = self.state.lock();
+        state.popped = true;
+        // Shed or claimed by somebody else, it is an empty husk; if that has ended too, its place is free.
+        let free = state.ended && std::mem::take(&mut state.holds);
+        let work = state.work.take();
+        drop(state);
+        self.give_back(free);
+        match work {
+            Some(work) if unrun => self.shed_claimed(work, Interrupted::Cancelled(CancelCause::Shutdown)),
+            Some(work) => self.run_or_shed(work),
+            None => {}
+        }
     }
 }
 
 /// A queued job. A worker works it; dropped in the queue it would shed it.
-struct Entry<T: Send + 'static>(Option<Arc<Cell<T>>>);
+struct Entry<T: Send + 'static>(Option<Arc<dyn Job<T>>>);
 
 impl<T: Send + 'static> Entry<T> {
     fn work(mut self) {
-        let Some(cell) = self.0.take() else { return };
-        match cell.popped() {
-            (Some(work), _) => match cell.meta.cx.check() {
-                Ok(()) => cell.run(work),
-                Err(cause) => cell.shed_claimed(work, cause),
-            },
-            (None, place) => drop(place), // shed or claimed: an empty husk
-        }
+        let Some(job) = self.0.take() else { return };
+        job.popped(false);
         if broken("job: the worker keeps what it has done") {
-            std::mem::forget(cell);
+            std::mem::forget(job);
             return;
         }
-        drop_quietly(cell); // a result nobody took drops with the last reference
+        drop_quietly(job); // a result nobody took drops with the last reference
     }
 }
 
 impl<T: Send + 'static> Drop for Entry<T> {
     fn drop(&mut self) {
-        let Some(cell) = self.0.take() else { return };
-        let (work, place) = cell.popped();
-        drop(place);
-        if let Some(work) = work {
-            cell.shed_claimed(work, Interrupted::Cancelled(CancelCause::Shutdown));
+        if let Some(job) = self.0.take() {
+            job.popped(true);
         }
     }
 }
 
-/// Runs user code in the job's context; a panic becomes a value and is counted and told.
-fn run_caught<T>(meta: &Meta, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
-    let counters = &meta.shared.counters;
-    counters.running.fetch_add(1, Ordering::Relaxed);
-    let ran = catch_unwind(AssertUnwindSafe(|| meta.cx.in_scope(work)));
-    counters.running.fetch_sub(1, Ordering::Relaxed);
-    add(if ran.is_ok() { &counters.finished } else { &counters.panicked });
-    ran.map_err(|payload| {
-        let payload = PanicPayload::new(payload);
-        let (name, message) = (&meta.shared.name, payload.message());
-        meta.cx.in_scope(|| meta.shared.observed.tell(Event::Panicked { name, job: meta.name(), message }));
-        payload
-    })
-}
-
-/// A job without a handle: no cell, no result.
-pub(super) fn fire_and_forget<F>(work: F, slot: Slot, meta: Meta) -> Task
-where
-    F: FnOnce() + Send + 'static,
-{
-    Task(Box::new(move || {
-        match meta.cx.check() {
-            Ok(()) => {
-                if let Err(payload) = run_caught(&meta, work) {
-                    meta.cx.in_scope(|| drop_quietly(payload));
-                }
-            }
-            Err(cause) => {
-                meta.cx.in_scope(|| drop_quietly(work));
-                meta.shed(cause);
-            }
-        }
-        drop(slot);
-    }))
-}
-
 /// The wait for a job's result.
-pub(super) struct ResultWait<T>(pub(super) Arc<Cell<T>>);
+pub(super) struct ResultWait<T>(pub(super) Arc<dyn Job<T>>);
 
 impl<T> Wait for ResultWait<T> {
     type Output = Result<T, JobError>;
 
     fn poll_wait(&mut self, w: &Waiter) -> Poll<Self::Output> {
-        self.0.latch.poll_wait(w)
+        self.0.latch().poll_wait(w)
     }
 
     fn give_up(&mut self) {
-        self.0.latch.leave();
+        self.0.latch().leave();
     }
 }

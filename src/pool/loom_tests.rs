@@ -4,7 +4,7 @@ use super::slot::SlotWait;
 use super::{JobHandle, Pool};
 use crate::context::Context;
 use crate::error::{Interrupted, JobError};
-use crate::sync::model::{model, spawn, twin};
+use crate::sync::model::{model, spawn, twin, wide_model};
 use crate::sync::{Parker, Waiter};
 use crate::wait::Wait;
 use crate::{CancelCause, CancelToken, ManualClock};
@@ -65,13 +65,13 @@ fn race_for_a_queued_job() {
     let pool = pool(1, 1);
     let runs = Arc::new(AtomicUsize::new(0));
     let handle = pool.submit(counted(&runs)).unwrap();
-    let cell = handle.cell.clone();
+    let cell = handle.job.clone();
     // The claim alone, without the token that would hide a second one: nobody runs what is cancelled.
     let canceller = spawn(move || cell.shed(Interrupted::Cancelled(CancelCause::Requested)));
     let joined = {
         let pool = pool.clone();
         let joiner = spawn(move || {
-            pool.owner.shared.mark_this_thread();
+            pool.owner.shared.mark_this_thread(1); // it counts with those who are none
             handle.join()
         });
         joiner.join().unwrap()
@@ -89,7 +89,7 @@ fn race_for_a_queued_job() {
 #[test]
 fn loom_a_queued_job_is_run_or_shed_once_by_worker_canceller_or_joiner() {
     let name = "run xor shed when worker, canceller and joiner race for a queued job";
-    model(name, race_for_a_queued_job);
+    wide_model(name, race_for_a_queued_job);
     twin("job: who sheds looks first and claims later", race_for_a_queued_job);
 }
 
@@ -119,7 +119,7 @@ fn loom_a_queued_job_resolves_at_its_deadline_though_every_worker_is_stuck() {
 
 #[test]
 fn loom_a_deadline_against_the_worker_resolves_the_handle_once() {
-    model("deadline against worker: the handle resolves once, run xor shed", || {
+    wide_model("deadline against worker: the handle resolves once, run xor shed", || {
         let pool = pool(1, 1);
         let time = ManualClock::new();
         let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
@@ -167,11 +167,11 @@ fn a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown() {
 
 #[test]
 fn loom_a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown() {
-    model(
+    wide_model(
         "a waiting submitter gets the place or hears of the shutdown",
         a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown,
     );
-    twin("permit: who is sent away is not woken", a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown);
+    twin("places: who is sent away is not woken", a_waiting_submitter_gets_the_place_or_hears_of_the_shutdown);
 }
 
 fn a_result_nobody_takes_is_dropped_once() {
@@ -226,5 +226,5 @@ fn an_unpolled_grant_against_drain() {
 #[test]
 fn loom_a_grant_that_nobody_takes_does_not_hold_up_a_shutdown() {
     model("a grant that nobody takes does not hold up a shutdown", an_unpolled_grant_against_drain);
-    twin("permit: a grant nobody took is not taken back", an_unpolled_grant_against_drain);
+    twin("places: a grant nobody took is not taken back", an_unpolled_grant_against_drain);
 }

@@ -1,13 +1,13 @@
 //! [`Pool`]: a fixed number of threads behind a bounded queue.
 //!
-//! A bounded pool is a count of places (`permit`), a queue that can then never be full, and threads. So all callers wait
+//! A bounded pool is a count of places, a queue that can then never be full, and threads. So all callers wait
 //! in one place, and the queue's own blocking send is never used.
 //!
 //! **States.** running → draining → stopping → stopped (`lifecycle.rs`); of a job: `job.rs`. **Invariants.** P1 places
 //! held ≤ threads + queue. P2 a place lives from admission until the job has really ended, and is given back before its
 //! handle is completed. P3 the stage only grows; whoever gives back the last place of a draining pool stops the workers,
 //! once. P4 a queued job is shed by whoever notices first; it runs or is shed, once. P5 a join on one of the pool's own
-//! workers claims what is still queued. **Locking.** The limit's, the lifecycle's, a job's and a latch's lock are each
+//! workers claims what is still queued. **Locking.** The places', the lifecycle's, a job's and a latch's lock are each
 //! held alone.
 
 mod builder;
@@ -19,6 +19,9 @@ mod loom_tests;
 mod partial;
 #[cfg(all(test, watertight_loom))]
 mod partial_loom_tests;
+mod places;
+#[cfg(all(test, watertight_loom))]
+mod places_loom_tests;
 mod shared;
 mod slot;
 mod stats;
@@ -243,7 +246,8 @@ impl Pool {
 
     /// A place now, or not at all.
     pub(crate) fn try_reserve(&self) -> Result<Slot, RejectReason> {
-        Shared::try_place(&self.owner.shared)
+        let shared = &self.owner.shared;
+        shared.try_place().map(|taken| Slot::new(taken, shared.clone()))
     }
 
     /// Its name.

@@ -113,7 +113,7 @@ impl<T> Partial<T> {
     fn take_last(&mut self) {
         for branch in self.mandatory.iter_mut().chain(&mut self.optional) {
             let Branch::Pending(handle) = branch else { continue };
-            if let Some(ended) = handle.cell.try_take() {
+            if let Some(ended) = handle.take() {
                 *branch = Branch::Ended(ended);
             }
         }

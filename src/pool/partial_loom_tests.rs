@@ -36,12 +36,12 @@ fn is_late(ended: &Result<usize, BranchError>) -> bool {
 /// The worker works at it while the join sees that the time is over.
 fn a_branch_that_ends_while_the_deadline_passes() {
     let (pool, handle, runs, time, cx) = scene();
-    let cell = handle.cell.clone();
+    let job = handle.job.clone();
     time.advance(SECOND);
     let arrived = Partial::new().optional(handle).join(&cx).unwrap();
-    let (late, ended) = (is_late(&arrived.optional[0]), cell.is_finished());
+    let (late, ended) = (is_late(&arrived.optional[0]), job.latch().is_done());
     assert!(late || matches!(arrived.optional[0], Ok(1)), "{arrived:?}");
-    assert!(ended || late && cell.meta.cx.token().is_cancelled(), "it runs on, and nobody wants it");
+    assert!(ended || late && job.meta().cx.token().is_cancelled(), "it runs on, and nobody wants it");
     pool.shutdown(&Context::background()).unwrap();
     let ran = runs.load(Ordering::Relaxed);
     assert!(ran == 1 || late && ran == 0);

@@ -1,22 +1,21 @@
 //! What the pool's handles, jobs and workers share, and the two verbs that end it.
 //!
 //! **Invariants.** 1. (P1) places held ≤ threads + queue, and the queue has room for them all. 2. (P3) Draining closes
-//! the limit; whoever is told that the last place is back closes the queue, once. 3. The `stopped` token is cancelled by
-//! the last worker that leaves. **Locking.** The lifecycle's lock is held for one step of it, never together with the
-//! limit's.
+//! the places; whoever is told that the last one is back closes the queue, once. 3. The `stopped` token is cancelled by
+//! the last worker that leaves. **Locking.** The lifecycle's lock is held for one step of it, never together with that of
+//! the places.
 
-use super::job::Task;
 use super::lifecycle::{Lifecycle, Stage};
-use super::slot::Slot;
+use super::places::Places;
+use super::slot::Taken;
 use super::stats::{Counters, PoolStats, add, read};
+use super::worker::Worker;
 use crate::cancel::CancelToken;
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, RejectReason};
 use crate::event::{Event, Observed};
-use crate::permit::Limit;
 use crate::queue::Queue;
-use crate::sync::atomic::Ordering;
-use crate::sync::{Arc, Mutex, broken, thread_local};
+use crate::sync::{Mutex, broken, thread_local};
 use std::borrow::Cow;
 use std::cell::Cell;
 
@@ -24,8 +23,8 @@ pub(super) struct Shared {
     pub(super) name: Cow<'static, str>,
     pub(super) threads: usize,
     pub(super) queue_len: usize,
-    pub(super) limit: Limit,
-    pub(super) queue: Queue<Task>,
+    pub(super) places: Places,
+    pub(super) queue: Queue<Worker>,
     pub(super) life: Mutex<Lifecycle>,
     pub(super) stopped: CancelToken,
     pub(super) counters: Counters,
@@ -33,9 +32,9 @@ pub(super) struct Shared {
 }
 
 thread_local! {
-    /// The address of the pool whose worker this thread is; 0 for none.
+    /// The address of the pool whose worker this thread is, 0 for none, and which of its workers.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static WORKER_OF: Cell<usize> = Cell::new(0);
+    static WORKER_OF: Cell<(usize, usize)> = Cell::new((0, 0));
 }
 
 impl Shared {
@@ -43,21 +42,37 @@ impl Shared {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Says that this thread is one of the pool's own workers.
-    pub(super) fn mark_this_thread(&self) {
-        WORKER_OF.with(|pool| pool.set(self.address()));
+    /// Says that this thread is the pool's own worker of this number. Beyond the last number: one that counts with those
+    /// who are none.
+    pub(super) fn mark_this_thread(&self, worker: usize) {
+        WORKER_OF.with(|pool| pool.set((self.address(), worker)));
     }
 
     /// Whether this thread is one of the pool's own workers.
     pub(super) fn is_own_worker(&self) -> bool {
-        WORKER_OF.try_with(Cell::get).is_ok_and(|pool| pool == self.address())
+        WORKER_OF.try_with(Cell::get).is_ok_and(|(pool, _)| pool == self.address())
+    }
+
+    /// Where this thread counts: the number of the worker it is, or the one after the last.
+    pub(super) fn own_seat(&self) -> usize {
+        match WORKER_OF.try_with(Cell::get) {
+            Ok((pool, worker)) if pool == self.address() => worker,
+            _ => self.threads,
+        }
     }
 
     /// A place now, or not at all.
-    pub(super) fn try_place(shared: &Arc<Self>) -> Result<Slot, RejectReason> {
-        match shared.limit.try_acquire() {
-            Ok(permit) => Ok(Slot::new(permit, shared.clone())),
-            Err(reason) => Err(shared.reason(reason)),
+    pub(super) fn try_place(&self) -> Result<Taken<'_>, RejectReason> {
+        match self.places.try_take() {
+            Ok(()) => Ok(Taken::new(self)),
+            Err(reason) => Err(self.reason(reason)),
+        }
+    }
+
+    /// Gives a place back, by the thread that counts there.
+    pub(super) fn give_back(&self, seat: usize) {
+        if self.places.give_back(seat) {
+            self.last_place_is_back();
         }
     }
 
@@ -71,9 +86,8 @@ impl Shared {
         }
     }
 
-    /// Counts a job, and tells the observer if nobody above it can end it.
+    /// Tells the observer of a job that nobody above it can end.
     pub(super) fn accepted(&self, cx: &Context, job: Option<&str>) {
-        add(&self.counters.accepted);
         if cx.is_detached() {
             self.observed.tell(Event::Detached { name: &self.name, job });
         }
@@ -97,10 +111,10 @@ impl Shared {
     /// Takes no more work.
     pub(super) fn drain(&self) {
         self.life.lock().drain();
-        if self.limit.close() {
+        if self.places.close() {
             self.last_place_is_back();
         }
-        if broken("pool: whoever drains stops the workers") && self.limit.in_flight() > 0 {
+        if broken("pool: whoever drains stops the workers") && self.places.in_use() > 0 {
             self.queue.close();
         }
     }
@@ -125,8 +139,9 @@ impl Shared {
 
     pub(super) fn stats(&self) -> PoolStats {
         let c = &self.counters;
-        let running = c.running.load(Ordering::Relaxed);
-        let in_flight = self.limit.in_flight();
+        let in_flight = self.places.in_use();
+        let jobs = c.jobs();
+        let running = jobs.running();
         PoolStats {
             threads: self.threads,
             queue: self.queue_len,
@@ -134,9 +149,9 @@ impl Shared {
             in_flight,
             running,
             queued: in_flight.saturating_sub(running),
-            accepted: read(&c.accepted),
-            finished: read(&c.finished),
-            panicked: read(&c.panicked),
+            accepted: self.queue.pushed(),
+            finished: jobs.finished,
+            panicked: jobs.panicked,
             shed: read(&c.shed),
             refused_full: read(&c.refused_full),
             refused_ended: read(&c.refused_ended),

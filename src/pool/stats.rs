@@ -1,6 +1,7 @@
 //! The pool's counters and what a reader may make of them.
 
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::Count;
+use crate::sync::atomic::Ordering;
 
 /// What a pool has done and is doing. Reading it never blocks a worker.
 ///
@@ -40,38 +41,98 @@ pub struct PoolStats {
     pub refused_shutdown: u64,
 }
 
-/// Counters nobody decides on: relaxed.
+/// Counters nobody decides on.
 #[derive(Debug)]
 pub(super) struct Counters {
-    pub(super) running: AtomicUsize,
-    pub(super) accepted: AtomicU64,
-    pub(super) finished: AtomicU64,
-    pub(super) panicked: AtomicU64,
-    pub(super) shed: AtomicU64,
-    pub(super) refused_full: AtomicU64,
-    pub(super) refused_ended: AtomicU64,
-    pub(super) refused_shutdown: AtomicU64,
+    /// One for each worker, and one for everybody else.
+    tallies: Box<[Tally]>,
+    pub(super) shed: Count,
+    pub(super) refused_full: Count,
+    pub(super) refused_ended: Count,
+    pub(super) refused_shutdown: Count,
 }
 
-impl Counters {
-    pub(super) fn new() -> Self {
-        Self {
-            running: AtomicUsize::new(0),
-            accepted: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
-            panicked: AtomicU64::new(0),
-            shed: AtomicU64::new(0),
-            refused_full: AtomicU64::new(0),
-            refused_ended: AtomicU64::new(0),
-            refused_shutdown: AtomicU64::new(0),
+/// What one worker counts, on cache lines of its own: nobody else writes there, so counting costs next to nothing. The
+/// last is everybody's who is no worker.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Tally {
+    of_one: bool,
+    begun: Count,
+    finished: Count,
+    panicked: Count,
+}
+
+/// Jobs, all workers together.
+#[derive(Default)]
+pub(super) struct Jobs {
+    begun: u64,
+    pub(super) finished: u64,
+    pub(super) panicked: u64,
+}
+
+impl Jobs {
+    /// The ends were read before the beginnings, so there are no more of them.
+    pub(super) fn running(&self) -> usize {
+        (self.begun - self.finished - self.panicked) as usize
+    }
+}
+
+impl Tally {
+    fn add(&self, counter: &Count) {
+        if self.of_one {
+            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release);
+        } else {
+            counter.fetch_add(1, Ordering::Release);
         }
     }
 }
 
-pub(super) fn add(counter: &AtomicU64) {
+impl Counters {
+    pub(super) fn new(workers: usize) -> Self {
+        let tally = |worker| Tally {
+            of_one: worker < workers,
+            begun: Count::new(0),
+            finished: Count::new(0),
+            panicked: Count::new(0),
+        };
+        Self {
+            tallies: (0..=workers).map(tally).collect(),
+            shed: Count::new(0),
+            refused_full: Count::new(0),
+            refused_ended: Count::new(0),
+            refused_shutdown: Count::new(0),
+        }
+    }
+
+    /// A job begins on the thread that counts here.
+    pub(super) fn begun(&self, seat: usize) {
+        let tally = &self.tallies[seat];
+        tally.add(&tally.begun);
+    }
+
+    /// It has ended, with a value or a panic.
+    pub(super) fn ended(&self, seat: usize, well: bool) {
+        let tally = &self.tallies[seat];
+        tally.add(if well { &tally.finished } else { &tally.panicked });
+    }
+
+    pub(super) fn jobs(&self) -> Jobs {
+        let mut jobs = Jobs::default();
+        for tally in &self.tallies {
+            // In this order: whoever sees an end sees its beginning.
+            jobs.finished += tally.finished.load(Ordering::Acquire);
+            jobs.panicked += tally.panicked.load(Ordering::Acquire);
+            jobs.begun += tally.begun.load(Ordering::Acquire);
+        }
+        jobs
+    }
+}
+
+pub(super) fn add(counter: &Count) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-pub(super) fn read(counter: &AtomicU64) -> u64 {
+pub(super) fn read(counter: &Count) -> u64 {
     counter.load(Ordering::Relaxed)
 }

@@ -2,13 +2,12 @@
 
 use super::Pool;
 use super::handle::JobHandle;
-use super::job::{self, Cell, Meta};
+use super::job::{self, submit_into};
 use super::shared::Shared;
-use super::slot::{Slot, SlotWait};
-
+use super::slot::{Slot, SlotWait, Taken};
 use crate::context::{Context, ContextWait};
 use crate::error::{RejectReason, Rejected};
-use crate::sync::Arc;
+use crate::sync::{Arc, look_again};
 use crate::wait::{Waiting, block_on};
 use std::borrow::Cow;
 use std::fmt;
@@ -70,7 +69,7 @@ impl<'a> JobBuilder<'a> {
     {
         let shared = &self.pool.owner.shared;
         match self.try_place() {
-            Ok(slot) => Ok(submit_into(slot, f, &self.cx, self.name, shared)),
+            Ok(taken) => Ok(submit_into(Slot::new(taken, shared.clone()), f, &self.cx.captured(), self.name)),
             Err(reason) => Err(refuse(shared, reason, f)),
         }
     }
@@ -87,7 +86,7 @@ impl<'a> JobBuilder<'a> {
     {
         let shared = &self.pool.owner.shared;
         match self.place() {
-            Ok(slot) => Ok(submit_into(slot, f, &self.cx, self.name, shared)),
+            Ok(taken) => Ok(submit_into(Slot::new(taken, shared.clone()), f, &self.cx.captured(), self.name)),
             Err(reason) => Err(refuse(shared, reason, f)),
         }
     }
@@ -100,7 +99,9 @@ impl<'a> JobBuilder<'a> {
     {
         let shared = self.pool.owner.shared.clone();
         let waiting = Waiting::new(SlotWait::new(&shared), &self.cx);
-        Submit { work: Some(f), waiting, begun: false, cx: self.cx, name: self.name, shared, result: PhantomData }
+        // What a hook carries is taken now, as the ambient context is: who polls may have gone on to something else.
+        let cx = self.cx.captured();
+        Submit { work: Some(f), waiting, begun: false, cx, name: self.name, shared, result: PhantomData }
     }
 
     /// As [`Pool::try_execute`].
@@ -129,33 +130,44 @@ impl<'a> JobBuilder<'a> {
         self.execute_into(place, f)
     }
 
-    fn execute_into<F>(self, place: Result<Slot, RejectReason>, f: F) -> Result<(), Rejected<F>>
+    fn execute_into<F>(&self, place: Result<Taken<'a>, RejectReason>, f: F) -> Result<(), Rejected<F>>
     where
         F: FnOnce() + Send + 'static,
     {
         let shared = &self.pool.owner.shared;
         match place {
-            Ok(slot) => {
+            Ok(taken) => {
                 shared.accepted(&self.cx, self.name.as_deref());
-                let meta = Meta { cx: self.cx.captured(), name: self.name, shared: shared.clone() };
-                shared.queue.push(job::fire_and_forget(f, slot, meta));
+                let job = job::fire_and_forget(f, self.cx.clone().captured(), self.name.clone());
+                taken.hand_over();
+                shared.queue.push(job);
                 Ok(())
             }
             Err(reason) => Err(refuse(shared, reason, f)),
         }
     }
 
-    fn try_place(&self) -> Result<Slot, RejectReason> {
+    fn try_place(&self) -> Result<Taken<'a>, RejectReason> {
         self.cx.check()?;
-        Shared::try_place(&self.pool.owner.shared)
+        self.pool.owner.shared.try_place()
     }
 
     /// A place, waited for until the context ends; never on one of the pool's own workers, which would wait for itself.
-    fn place(&self) -> Result<Slot, RejectReason> {
+    fn place(&self) -> Result<Taken<'a>, RejectReason> {
         let shared = &self.pool.owner.shared;
         match self.try_place() {
             Err(RejectReason::Full { .. }) if !shared.is_own_worker() => {
-                block_on(SlotWait::new(shared), &self.cx)?.map_err(|reason| shared.reason(reason))
+                // Under load a place is free in less time than it takes to sleep and be woken.
+                let mut looks = 0;
+                while look_again(&mut looks) {
+                    match shared.try_place() {
+                        Err(RejectReason::Full { .. }) => {}
+                        decided => return decided,
+                    }
+                }
+                let slot = block_on(SlotWait::new(shared), &self.cx)?.map_err(|reason| shared.reason(reason))?;
+                slot.hand_over();
+                Ok(Taken::new(shared))
             }
             decided => decided,
         }
@@ -167,19 +179,6 @@ fn refuse<F>(shared: &Shared, reason: RejectReason, work: F) -> Rejected<F> {
     Rejected::new(reason, work)
 }
 
-/// Submits into an admitted place: nothing here can fail.
-fn submit_into<F, T>(slot: Slot, f: F, cx: &Context, name: Name, shared: &Arc<Shared>) -> JobHandle<T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    shared.accepted(cx, name.as_deref());
-    let (cx, token) = cx.child();
-    let cell = Arc::new(Cell::new(Box::new(f), slot, Meta { cx, name, shared: shared.clone() }));
-    shared.queue.push(Cell::task(cell.clone()));
-    JobHandle::new(cell, token)
-}
-
 impl Slot {
     /// Submits into this admitted place, in `cx`: nothing here can fail.
     pub(crate) fn submit<F, T>(self, f: F, cx: &Context) -> JobHandle<T>
@@ -187,8 +186,7 @@ impl Slot {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let shared = self.shared.clone();
-        submit_into(self, f, cx, None, &shared)
+        submit_into(self, f, cx, None)
     }
 }
 
@@ -229,7 +227,7 @@ where
         let place = match ended {
             Err(why) => Err(why.into()),
             // It would wait for itself.
-            Ok(()) if own => Shared::try_place(&this.shared),
+            Ok(()) if own => this.shared.try_place().map(|taken| Slot::new(taken, this.shared.clone())),
             Ok(()) => match Pin::new(&mut this.waiting).poll(task) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(place)) => place.map_err(|reason| this.shared.reason(reason)),
@@ -238,7 +236,7 @@ where
         };
         let work = this.work.take().expect("polled after it was ready");
         Poll::Ready(match place {
-            Ok(slot) => Ok(submit_into(slot, work, &this.cx, this.name.take(), &this.shared)),
+            Ok(slot) => Ok(submit_into(slot, work, &this.cx, this.name.take())),
             Err(reason) => Err(refuse(&this.shared, reason, work)),
         })
     }

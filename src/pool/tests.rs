@@ -15,7 +15,8 @@ fn a_thread_the_system_refuses_fails_the_build_and_lets_the_others_go() {
         let seen = seen.clone();
         Builder::new()
             .spawn(move || {
-                while shared.queue.pop().is_some() {}
+                let mut seat = shared.queue.seat();
+                while shared.queue.pop(&mut seat).is_some() {}
                 seen.fetch_add(1, std::sync::atomic::Ordering::Release);
             })
             .map(drop)
@@ -71,13 +72,9 @@ fn a_job_that_submits_its_successor_keeps_nothing_of_the_past() {
 #[test]
 fn an_entry_dropped_in_the_queue_completes_its_handle() {
     let pool = Pool::builder("dropped").threads(1).queue(1).build().unwrap();
-    let shared = &pool.owner.shared;
-    let slot = Shared::try_place(shared).unwrap();
-    let (cx, _token) = Context::background().child();
-    let meta = job::Meta { cx, name: None, shared: shared.clone() };
-    let cell = Arc::new(job::Cell::new(Box::new(|| 1), slot, meta));
-    drop(job::Cell::task(cell.clone()));
-    assert!(matches!(cell.try_take(), Some(Err(crate::JobError::Shed(_)))));
-    drop(cell);
+    let job = job::admitted(pool.try_reserve().unwrap(), || 1, &Context::background(), None);
+    drop(job::entry(job.clone()));
+    assert!(matches!(job.latch().take(), Some(Err(crate::JobError::Shed(_)))));
+    drop(job);
     assert_eq!(pool.stats().in_flight, 0);
 }

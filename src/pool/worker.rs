@@ -23,15 +23,24 @@ pub(super) fn start(shared: Arc<Shared>, index: usize, stack_size: Option<usize>
     if let Some(bytes) = stack_size {
         builder = builder.stack_size(bytes);
     }
-    builder.spawn(move || work(&shared)).map(drop)
+    builder.spawn(move || work(shared, index)).map(drop)
 }
 
-fn work(shared: &Arc<Shared>) {
-    shared.mark_this_thread();
-    while let Some(task) = shared.queue.pop() {
-        quietly(task.0);
+/// What a job learns of the worker that runs it.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    /// Its number, from 0.
+    pub(super) number: usize,
+}
+
+fn work(shared: Arc<Shared>, number: usize) {
+    shared.mark_this_thread(number);
+    let worker = Worker { shared, number };
+    let mut seat = worker.shared.queue.seat();
+    while let Some(job) = worker.shared.queue.pop(&mut seat) {
+        quietly(|| job.run(&worker));
     }
-    shared.worker_left();
+    worker.shared.worker_left();
 }
 
 #[cfg(all(test, not(watertight_loom)))]

@@ -1,55 +1,91 @@
-//! The bounded job queue: it orders, and does nothing else. It does not admit (`permit` does), judge (the worker and the
+//! The bounded job queue: it orders, and does nothing else. It does not admit (its owner does), judge (the worker and the
 //! handle do), or keep counts of its own.
 //!
-//! For now it is a crossbeam-channel of admitted places, with one stop mark per worker behind the last job. An idle
-//! worker sleeps in the channel; that is the one wait outside `wait`, and it ends by a job or a mark.
+//! A ring of jobs whose closures lie in its cells (`ring`, `job`), and the beds of the workers that wait for them
+//! (`park`). It is the one place that sleeps outside `wait`: a worker sleeps until there is a job or the queue is closed.
 //!
-//! **States.** open → closed (the marks are in). **Invariants.** 1. Whoever pushes holds an admitted place, and there is
-//! room for every place and every mark: a push never waits and never fails. 2. `close` is called once, by whoever saw
-//! that no place is held and none will be: so nothing is ever queued behind a mark. 3. Each worker takes one mark.
-//! **Locking.** The channel's own, assumed and not modelled (see `sync`).
+//! **States.** open → closed. **Invariants.** 1. Whoever pushes holds an admitted place, and there is a cell for every
+//! place: a push never fails. It waits for nobody but, for the few instructions that this takes, for a worker that is
+//! taking the job of a lap ago out of its cell. 2. `close` is called once, by whoever saw that no place is held and none
+//! will be. 3. A worker is told to leave when the queue is closed and empty. **Locking.** `park` has a lock; the rest has
+//! none.
+//!
+//! This room alone may hold `unsafe` code: each block is one operation and names the invariant it rests on, and the
+//! models in `loom_tests` run it.
 
-use crate::sync::channel::{Receiver, Sender, bounded};
+mod job;
+#[cfg(all(test, watertight_loom))]
+mod loom_tests;
+mod park;
+mod ring;
+#[cfg(all(test, not(watertight_loom)))]
+mod tests;
 
-#[derive(Debug)]
-pub(crate) struct Queue<J> {
-    tx: Sender<Item<J>>,
-    rx: Receiver<Item<J>>,
-    workers: usize,
+pub(crate) use job::InlineJob;
+pub(crate) use park::Seat;
+
+use crate::sync::look_again;
+use park::Parking;
+use ring::Ring;
+
+/// The jobs that wait for a worker, each called with what the worker knows of itself, a `C`.
+pub(crate) struct Queue<C> {
+    ring: Ring<C>,
+    parking: Parking,
 }
 
-#[derive(Debug)]
-enum Item<J> {
-    Job(J),
-    Stop,
-}
+impl<C> Queue<C> {
+    /// Room for so many jobs.
+    pub(crate) fn new(places: usize) -> Self {
+        Self { ring: Ring::new(places), parking: Parking::new() }
+    }
 
-impl<J> Queue<J> {
-    /// Room for `places` jobs and a stop mark for each of `workers`.
-    pub(crate) fn new(places: usize, workers: usize) -> Self {
-        let (tx, rx) = bounded(places + workers);
-        Self { tx, rx, workers }
+    /// A seat for the worker that this thread is.
+    pub(crate) fn seat(&self) -> Seat {
+        self.parking.seat()
     }
 
     /// Queues a job for which a place was admitted.
-    pub(crate) fn push(&self, job: J) {
-        let sent = self.tx.try_send(Item::Job(job));
-        assert!(sent.is_ok(), "there is room for every admitted place (invariant 1)");
+    pub(crate) fn push(&self, job: InlineJob<C>) {
+        match self.ring.push(job) {
+            Ok(true) => self.parking.wake(),
+            Ok(false) => {}
+            Err(_) => {
+                panic!("there is room for every admitted place, and none is admitted after the close (invariant 1)")
+            }
+        }
     }
 
-    /// The oldest job, waited for; `None` tells this worker to leave.
-    pub(crate) fn pop(&self) -> Option<J> {
-        match self.rx.recv() {
-            Ok(Item::Job(job)) => Some(job),
-            Ok(Item::Stop) | Err(_) => None,
+    /// The oldest job, slept for; `None` tells this worker to leave.
+    pub(crate) fn pop(&self, seat: &mut Seat) -> Option<InlineJob<C>> {
+        let mut looks = 0;
+        loop {
+            match self.ring.pop() {
+                Ok(job) => {
+                    self.parking.found(seat, &self.ring);
+                    return Some(job);
+                }
+                Err(empty) if empty.closed => return None,
+                Err(_) if look_again(&mut looks) => {
+                    if looks == 1 {
+                        self.parking.search(seat);
+                    }
+                }
+                Err(_) => {
+                    self.parking.sleep(seat, &self.ring);
+                    looks = 0;
+                }
+            }
         }
+    }
+
+    /// How many jobs were pushed since the start.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.ring.pushed()
     }
 
     /// Tells every worker to leave once all jobs are taken.
     pub(crate) fn close(&self) {
-        for _ in 0..self.workers {
-            let sent = self.tx.try_send(Item::Stop);
-            assert!(sent.is_ok(), "there is room for every stop mark (invariant 1)");
-        }
+        self.parking.close(&self.ring);
     }
 }

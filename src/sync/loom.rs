@@ -1,7 +1,7 @@
 //! The modelled side: the same names on loom 0.7.
 //!
-//! Differences that matter: time does not exist (`wait_until` and `park_until` wait for a wake-up only; a model moves
-//! a `ManualClock` instead), and the bounded queue is a mutex around a `VecDeque` with a condition variable.
+//! The difference that matters: time does not exist. `wait_until` and `park_until` wait for a wake-up only; a model moves
+//! a `ManualClock` instead.
 
 use ::std::time::Instant;
 use loom::sync as lo;
@@ -11,7 +11,37 @@ pub(crate) use loom::sync::MutexGuard;
 pub(crate) use loom::thread_local;
 
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+}
+
+pub(crate) use loom::cell::UnsafeCell;
+
+/// A counted pointer that may have lost its type: loom's own cannot lose it.
+pub(crate) fn counted<T: ?Sized>(there: ::std::sync::Arc<T>) -> Arc<T> {
+    Arc::from_std(there)
+}
+
+/// As often as the running model says; never, if it says nothing.
+pub(crate) fn look_again(looks: &mut u32) -> bool {
+    *looks += 1;
+    *looks <= LOOKS.with(::std::cell::Cell::get)
+}
+
+/// Sets how often the running model looks again before it sleeps.
+#[cfg(test)]
+pub(crate) fn look_so_often(looks: u32) {
+    LOOKS.with(|l| l.set(looks));
+}
+
+/// Lets other threads go on. From the second turn in a row the schedule is followed to its end and not branched from:
+/// who waits here has only looked, so whatever could happen from now on could as well happen while it had not looked
+/// again, and those schedules are explored. Without this, two threads that wait in turns for a third make no end.
+pub(crate) fn moment(turn: &mut u32) {
+    *turn += 1;
+    if *turn > 1 {
+        loom::skip_branch();
+    }
+    loom::thread::yield_now();
 }
 
 pub(crate) mod thread {
@@ -26,6 +56,7 @@ pub(crate) mod thread {
 ::std::thread_local! {
     // All threads of a loom model are coroutines on one system thread, so this is the running model's own switch.
     static BROKEN: ::std::cell::Cell<&'static str> = const { ::std::cell::Cell::new("") };
+    static LOOKS: ::std::cell::Cell<u32> = const { ::std::cell::Cell::new(0) };
 }
 
 /// Whether the running model has asked for the twin called `name`: the way a protocol is broken on purpose.
@@ -153,75 +184,5 @@ impl Unparker {
 
     pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-/// The model of `crossbeam_channel::bounded`, as much of it as the crate uses.
-pub(crate) mod channel {
-    use super::{Arc, Condvar, Mutex};
-    use ::std::collections::VecDeque;
-
-    /// As crossbeam-channel's, without the variant that the crate cannot see: the queue holds both ends.
-    #[derive(Debug)]
-    pub(crate) struct TrySendError<T>(T);
-
-    impl<T> TrySendError<T> {
-        pub(crate) fn into_inner(self) -> T {
-            self.0
-        }
-    }
-
-    /// No sender is left. Never seen by the crate, as above.
-    #[derive(Debug)]
-    pub(crate) struct RecvError;
-
-    #[derive(Debug)]
-    struct Inner<T> {
-        items: Mutex<VecDeque<T>>,
-        filled: Condvar,
-        capacity: usize,
-    }
-
-    #[derive(Debug)]
-    pub(crate) struct Sender<T>(Arc<Inner<T>>);
-    #[derive(Debug)]
-    pub(crate) struct Receiver<T>(Arc<Inner<T>>);
-
-    pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-        let inner = Arc::new(Inner { items: Mutex::new(VecDeque::new()), filled: Condvar::new(), capacity });
-        (Sender(inner.clone()), Receiver(inner))
-    }
-
-    impl<T> Sender<T> {
-        pub(crate) fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
-            let mut items = self.0.items.lock();
-            if items.len() == self.0.capacity {
-                return Err(TrySendError(item));
-            }
-            items.push_back(item);
-            drop(items);
-            self.0.filled.notify_one();
-            Ok(())
-        }
-    }
-
-    impl<T> Receiver<T> {
-        pub(crate) fn recv(&self) -> Result<T, RecvError> {
-            let mut items = self.0.items.lock();
-            loop {
-                if let Some(item) = items.pop_front() {
-                    return Ok(item);
-                }
-                items = self.0.filled.wait(items);
-            }
-        }
-
-        pub(crate) fn try_recv(&self) -> Result<T, RecvError> {
-            self.0.items.lock().pop_front().ok_or(RecvError)
-        }
-
-        pub(crate) fn len(&self) -> usize {
-            self.0.items.lock().len()
-        }
     }
 }

@@ -1,14 +1,13 @@
 //! The ground: the only room that names a synchronisation crate.
 //!
-//! Everything above takes its locks, atomics, threads and queues from here, and here they come in two forms with the
-//! same names: the real ones (`std.rs`: parking_lot, std, crossbeam-channel) and the modelled ones (`loom.rs`), chosen
+//! Everything above takes its locks, atomics, cells and threads from here, and here they come in two forms with the
+//! same names: the real ones (`std.rs`: parking_lot, std) and the modelled ones (`loom.rs`), chosen
 //! by `cfg(watertight_loom)`. The cfg has a name of its own so that neither a dependent's `--cfg loom` nor ours
 //! switches anybody else's crate.
 //!
 //! **The contract between model and reality.** loom sees only its own types. What it says of the crate is said about
-//! our protocols *around* a bounded queue and a lock; the inside of crossbeam-channel and parking_lot is assumed.
-//! `contract.rs` holds one set of checks and runs it against both sides. The model must allow at least what the real
-//! one allows: if crossbeam-channel can do something the model cannot, loom's answer is void.
+//! our protocols *around* a lock; the inside of parking_lot is assumed. `contract.rs` holds one set of checks and runs it
+//! against both sides. The model must allow at least what the real one allows.
 //!
 //! **Rules for the rooms above.** No `SeqCst` accesses (loom reads them as `AcqRel`). A word that is ever changed by a
 //! read-modify-write is only ever written by one (loom loses the atomicity of an RMW that races a plain store), unless
@@ -39,6 +38,10 @@ pub(crate) fn unique() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
+
+/// A count that nobody decides on: the same on both sides, because a model that branched at every one of them would see
+/// nothing more for it.
+pub(crate) use ::std::sync::atomic::AtomicU64 as Count;
 
 /// A shared pointer to something of the user's (an observer): no protocol of ours hangs on its count, so it is the
 /// same on both sides, and unlike loom's it takes a `dyn Trait`.

@@ -1,4 +1,4 @@
-//! The real side: parking_lot locks, std atomics and threads, the crossbeam-channel queue.
+//! The real side: parking_lot locks, std atomics, cells and threads, crossbeam-channel's select.
 
 pub(crate) use ::std::sync::{Arc, OnceLock};
 pub(crate) use ::std::thread_local;
@@ -7,7 +7,51 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 use ::std::time::Instant;
 
 pub(crate) mod atomic {
-    pub(crate) use ::std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use ::std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+}
+
+/// A counted pointer that may have lost its type.
+pub(crate) fn counted<T: ?Sized>(there: Arc<T>) -> Arc<T> {
+    there
+}
+
+/// Whether it is worth looking again before going to sleep: lets a moment pass if so, a longer one each time. In all
+/// some microseconds, less than a sleep and a wake cost. From the fourth time on others are let go first: whoever is
+/// waited for may want this core.
+pub(crate) fn look_again(looks: &mut u32) -> bool {
+    *looks += 1;
+    match *looks {
+        1..=3 => (0..1 << *looks).for_each(|_| ::std::hint::spin_loop()),
+        4..=10 => ::std::thread::yield_now(),
+        _ => return false,
+    }
+    true
+}
+
+/// A cell without a check, to be looked into through the closures that loom watches.
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T>(::std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(::std::cell::UnsafeCell::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
+
+/// Lets a moment pass for another thread that is in the middle of a few instructions. If it goes on, that thread has
+/// been put to sleep by the system, which is asked to go on with it.
+pub(crate) fn moment(turn: &mut u32) {
+    *turn += 1;
+    if *turn < 64 {
+        ::std::hint::spin_loop();
+    } else {
+        ::std::thread::yield_now();
+    }
 }
 
 pub(crate) mod thread {

@@ -1,0 +1,277 @@
+//! How many jobs may be in the pool, queued and running together, and the line of those who wait for a place.
+//!
+//! Submitters and workers would meet in one counter, once each per job. So they count apart: submitters count places
+//! *taken*, in one word, and every worker counts places given *back*, in a word of its own that only it writes. What is in
+//! use is the difference. A submitter adds the workers' words up only when the room it last saw is used up.
+//!
+//! While somebody waits in line, or once it is closed, flags in the word of `taken` send every submitter to the lock, so
+//! nobody overtakes; and `attention`, which is read after every giving back, sends the workers there.
+//!
+//! **States** of one wait: in line → granted → taken, or given up from either. **Invariants.** 1. The sum of what is back
+//! is read before `taken` is raised to it plus the capacity at most, and only grows: so no more than the capacity is ever
+//! in use. 2. While the line's flag is set `taken` is raised only under the lock. 3. *Nobody is left in line beside a
+//! free place:* who joins sets `attention`, then looks at what is back; who gives back says so, then looks at
+//! `attention`; each with a `SeqCst` fence between the two, so that at least one of them sees the other. 4. Who was
+//! granted a place and gives up passes it on. 5. Once closed, nobody is granted anything, what was granted and not taken
+//! is taken back, and exactly one caller, `close` or a giving back, is told that the last place is back. **Locking.** One
+//! lock; wakers are cloned before it is taken, and run and dropped after it is let go.
+
+use crate::error::RejectReason;
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::{Mutex, MutexGuard, Waiter, broken};
+use crate::wait::line::{Line, Place};
+use std::collections::BTreeSet;
+use std::task::Poll;
+
+/// Somebody waits in line.
+const LINE: u64 = 1;
+const CLOSED: u64 = 2;
+/// How many bits of the word of `taken` are flags.
+const FLAGS: u32 = 2;
+
+pub(super) struct Places {
+    capacity: u64,
+    submitters: Submitters,
+    attention: Apart<AtomicU64>,
+    /// One word for each worker, and one for everybody else.
+    back: Box<[Apart<AtomicU64>]>,
+    state: Mutex<State>,
+}
+
+/// On cache lines of its own.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// What submitters write.
+#[repr(align(128))]
+struct Submitters {
+    /// So many were taken, above the flags.
+    taken: AtomicU64,
+    /// So many may be taken, as far as submitters have looked: what was back when they did, and the capacity.
+    ceiling: AtomicU64,
+}
+
+struct State {
+    line: Line<Waiter>,
+    /// Served, but not yet come back to take it.
+    granted: BTreeSet<Place>,
+    closed: bool,
+    /// Somebody was told that the last one is back.
+    told: bool,
+}
+
+impl Places {
+    pub(super) fn new(capacity: usize, workers: usize) -> Self {
+        let state = State { line: Line::new(), granted: BTreeSet::new(), closed: false, told: false };
+        Self {
+            capacity: capacity as u64,
+            submitters: Submitters { taken: AtomicU64::new(0), ceiling: AtomicU64::new(capacity as u64) },
+            attention: Apart(AtomicU64::new(0)),
+            back: (0..=workers).map(|_| Apart(AtomicU64::new(0))).collect(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// A place now, or not at all.
+    pub(super) fn try_take(&self) -> Result<(), RejectReason> {
+        let mut word = self.submitters.taken.load(Ordering::Relaxed);
+        loop {
+            if word & (LINE | CLOSED) != 0 {
+                self.past_the_line()?;
+                word = self.submitters.taken.load(Ordering::Relaxed);
+                continue;
+            }
+            if !self.has_room(word >> FLAGS) {
+                return Err(self.full(0));
+            }
+            if broken("places: who submits looks first and takes later") {
+                self.submitters.taken.fetch_add(1 << FLAGS, Ordering::AcqRel);
+                return Ok(());
+            }
+            let more = word + (1 << FLAGS);
+            match self.submitters.taken.compare_exchange_weak(word, more, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// With the flags up: refuses, unless those who waited have all been served.
+    fn past_the_line(&self) -> Result<(), RejectReason> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(RejectReason::ShuttingDown);
+        }
+        let served = self.serve(&mut state);
+        let waiting = state.line.len();
+        drop(state);
+        served.into_iter().for_each(Waiter::wake);
+        if waiting > 0 { Err(self.full(waiting)) } else { Ok(()) }
+    }
+
+    /// Whether there is a place beyond `taken`. Counts again if there was none when somebody last looked.
+    fn has_room(&self, taken: u64) -> bool {
+        if taken < self.submitters.ceiling.load(Ordering::Acquire) {
+            return true;
+        }
+        let ceiling = self.count_back() + self.capacity;
+        // Two may write it in any order: a ceiling too low is looked at again, and none is ever too high.
+        self.submitters.ceiling.store(ceiling, Ordering::Release);
+        taken < ceiling
+    }
+
+    fn count_back(&self) -> u64 {
+        self.back.iter().map(|back| back.0.load(Ordering::Acquire)).sum()
+    }
+
+    fn full(&self, waiting: usize) -> RejectReason {
+        RejectReason::Full { limit: self.capacity as usize, waiting }
+    }
+
+    /// Grants what is free to those who wait, under the lock; whom to wake after it.
+    fn serve(&self, state: &mut State) -> Vec<Waiter> {
+        let mut served = Vec::new();
+        // With the flag up only lock holders take.
+        while state.line.len() > 0 && self.has_room(self.taken()) {
+            self.submitters.taken.fetch_add(1 << FLAGS, Ordering::AcqRel);
+            if let Some((number, waiter)) = state.line.serve() {
+                state.granted.insert(number);
+                served.push(waiter);
+            }
+        }
+        if state.line.len() == 0 {
+            self.submitters.taken.fetch_and(!LINE, Ordering::AcqRel);
+            self.attention.0.fetch_and(!LINE, Ordering::AcqRel);
+        }
+        served
+    }
+
+    fn taken(&self) -> u64 {
+        self.submitters.taken.load(Ordering::Acquire) >> FLAGS
+    }
+
+    /// A place now, or a number in the line; the line's waiter is woken when it is granted one or sent away.
+    pub(super) fn join(&self, waiter: Waiter) -> Result<Option<Place>, RejectReason> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(RejectReason::ShuttingDown);
+        }
+        let number = state.line.join(waiter);
+        self.submitters.taken.fetch_or(LINE, Ordering::AcqRel);
+        self.attention.0.fetch_or(LINE, Ordering::AcqRel);
+        fence(Ordering::SeqCst); // invariant 3
+        let served =
+            if broken("places: who joins the line does not look again") { Vec::new() } else { self.serve(&mut state) };
+        let here = state.granted.remove(&number);
+        drop(state);
+        // Also whoever is joining, if it was served: an early wake harms nobody.
+        served.into_iter().for_each(Waiter::wake);
+        Ok(if here { None } else { Some(number) })
+    }
+
+    /// Looks whether the place was granted; if not, `w` is to be woken from now on.
+    pub(super) fn look(&self, number: Place, w: &Waiter) -> Poll<Result<(), RejectReason>> {
+        let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
+        let mut state = self.state.lock();
+        let spare = if state.granted.remove(&number) {
+            drop(state);
+            return Poll::Ready(Ok(()));
+        } else {
+            match state.line.get_mut(number) {
+                None => {
+                    drop(state);
+                    return Poll::Ready(Err(RejectReason::ShuttingDown)); // sent away by `close`
+                }
+                Some(there) if there.will_wake(w) => mine,
+                Some(there) => std::mem::replace(there, mine),
+            }
+        };
+        drop(state);
+        drop(spare);
+        Poll::Pending
+    }
+
+    /// Leaves the line; a place granted meanwhile goes to the next.
+    pub(super) fn leave(&self, number: Place) {
+        let mut state = self.state.lock();
+        let left = state.line.leave(number);
+        // After a close nothing is granted any more: so what goes back here is never the last.
+        if state.granted.remove(&number) && !broken("places: who gives up keeps what was granted") {
+            self.back[self.back.len() - 1].0.fetch_add(1, Ordering::Release);
+        }
+        let served = self.serve(&mut state);
+        drop(state);
+        drop(left);
+        served.into_iter().for_each(Waiter::wake);
+    }
+
+    /// Gives one back, on the thread of the worker with this number or, with the number after the last, on any. True if
+    /// it was the last one and it is closed.
+    pub(super) fn give_back(&self, worker: usize) -> bool {
+        let back = &self.back[worker].0;
+        if worker + 1 < self.back.len() {
+            // Nobody else writes it.
+            back.store(back.load(Ordering::Relaxed) + 1, Ordering::Release);
+        } else {
+            back.fetch_add(1, Ordering::Release);
+        }
+        if !broken("places: who gives back looks for the line without a fence") {
+            fence(Ordering::SeqCst); // invariant 3
+        }
+        if self.attention.0.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut state = self.state.lock();
+        if state.closed {
+            return self.is_last(state);
+        }
+        let served = self.serve(&mut state);
+        drop(state);
+        served.into_iter().for_each(Waiter::wake);
+        false
+    }
+
+    /// Grants nothing more and sends those who wait away. True for the one caller that finds all places back.
+    pub(super) fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        state.closed = true;
+        self.submitters.taken.fetch_or(CLOSED, Ordering::AcqRel);
+        self.attention.0.fetch_or(CLOSED, Ordering::AcqRel);
+        fence(Ordering::SeqCst); // invariant 3
+        // What was granted and not taken is taken back: nobody may ever come for it.
+        if !broken("places: a grant nobody took is not taken back") {
+            let granted = std::mem::take(&mut state.granted).len();
+            self.back[self.back.len() - 1].0.fetch_add(granted as u64, Ordering::Release);
+        }
+        let sent_away = state.line.empty();
+        let last = self.is_last(state);
+        if !broken("places: who is sent away is not woken") {
+            sent_away.for_each(Waiter::wake);
+        }
+        last
+    }
+
+    /// Closed: whether all are back, told once.
+    fn is_last(&self, mut state: MutexGuard<'_, State>) -> bool {
+        let last = self.taken() == self.count_back() && !state.told;
+        state.told |= last;
+        last && !broken("places: the last one back is not told")
+    }
+
+    /// How many are in use. While many come and go at the same time it may count one as in use that has just ended,
+    /// never the reverse.
+    pub(super) fn in_use(&self) -> usize {
+        let mut taken = self.taken();
+        for _ in 0..3 {
+            let back = self.count_back();
+            let now = self.taken();
+            // Between two looks at the same `taken` the difference was, at one moment, what is said here.
+            if now == taken {
+                return (taken - back) as usize;
+            }
+            taken = now;
+        }
+        let back = self.count_back();
+        (self.taken() - back).min(self.capacity) as usize
+    }
+}

@@ -1,0 +1,121 @@
+//! Models of the places, on themselves.
+
+use super::places::Places;
+use crate::error::RejectReason;
+use crate::sync::model::{model, spawn, twin};
+use crate::sync::{Parker, Waiter};
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+/// Waits for a place as a thread does.
+fn take(places: &Places) -> Result<(), RejectReason> {
+    let parker = Parker::new();
+    let waiter = Waiter::thread(&parker);
+    match places.try_take() {
+        Err(RejectReason::Full { .. }) => {}
+        decided => return decided,
+    }
+    let Some(number) = places.join(waiter.clone())? else { return Ok(()) };
+    loop {
+        match places.look(number, &waiter) {
+            Poll::Ready(decided) => return decided,
+            Poll::Pending => parker.park(),
+        }
+    }
+}
+
+/// Somebody who joins the line against the workers who give back, each by its own word.
+fn a_joiner_against_two_who_give_back() {
+    let places = Arc::new(Places::new(2, 2));
+    places.try_take().unwrap();
+    places.try_take().unwrap();
+    let givers = [0, 1].map(|worker| {
+        let places = places.clone();
+        spawn(move || places.give_back(worker))
+    });
+    take(&places).unwrap(); // or loom reports a deadlock
+    givers.into_iter().for_each(|giver| assert!(!giver.join().unwrap()));
+    assert_eq!(places.in_use(), 1);
+}
+
+#[test]
+fn loom_nobody_is_left_in_line_beside_a_free_place() {
+    model("nobody is left in line beside a free place", a_joiner_against_two_who_give_back);
+    twin("places: who joins the line does not look again", a_joiner_against_two_who_give_back);
+    twin("places: who gives back looks for the line without a fence", a_joiner_against_two_who_give_back);
+}
+
+/// Two submitters and a worker that gives back what one of them took.
+fn never_more_than_the_capacity() {
+    let places = Arc::new(Places::new(1, 1));
+    let inside = Arc::new(AtomicUsize::new(0));
+    let visit = |places: &Places, inside: &AtomicUsize, seat: usize| {
+        if places.try_take().is_ok() {
+            assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "more than the capacity");
+            inside.fetch_sub(1, Ordering::Relaxed);
+            places.give_back(seat);
+        }
+    };
+    let worker = {
+        let (places, inside) = (places.clone(), inside.clone());
+        spawn(move || (0..2).for_each(|_| visit(&places, &inside, 0)))
+    };
+    (0..2).for_each(|_| visit(&places, &inside, 1));
+    worker.join().unwrap();
+    assert_eq!(places.in_use(), 0);
+    assert!(places.try_take().is_ok(), "what is free is found");
+}
+
+#[test]
+fn loom_no_more_than_the_capacity_is_ever_in_use() {
+    model("no more than the capacity is ever in use", never_more_than_the_capacity);
+    twin("places: who submits looks first and takes later", never_more_than_the_capacity);
+}
+
+/// Granted while giving up, a place goes to the next.
+fn a_grant_against_giving_up() {
+    let places = Arc::new(Places::new(1, 1));
+    places.try_take().unwrap();
+    let first = places.join(Waiter::thread(&Parker::new())).unwrap();
+    let second = {
+        let places = places.clone();
+        spawn(move || take(&places).unwrap())
+    };
+    let worker = {
+        let places = places.clone();
+        spawn(move || places.give_back(0))
+    };
+    first.into_iter().for_each(|number| places.leave(number));
+    worker.join().unwrap();
+    second.join().unwrap();
+    assert_eq!(places.in_use(), 1);
+}
+
+#[test]
+fn loom_a_place_granted_to_who_gives_up_goes_to_the_next() {
+    model("a place granted to who gives up goes to the next", a_grant_against_giving_up);
+    twin("places: who gives up keeps what was granted", a_grant_against_giving_up);
+}
+
+fn closing_tells_exactly_one() {
+    let places = Arc::new(Places::new(2, 2));
+    places.try_take().unwrap();
+    places.try_take().unwrap();
+    let givers = [0, 1].map(|worker| {
+        let places = places.clone();
+        spawn(move || places.give_back(worker))
+    });
+    let mut told = vec![places.close()];
+    told.extend(givers.map(|giver| giver.join().unwrap()));
+    assert_eq!(told.iter().filter(|told| **told).count(), 1);
+    assert!(!places.close());
+    assert!(matches!(places.try_take(), Err(RejectReason::ShuttingDown)));
+}
+
+#[test]
+fn loom_closing_tells_exactly_one_that_the_last_place_is_back() {
+    model("closing tells exactly one that the last place is back", closing_tells_exactly_one);
+    twin("places: the last one back is not told", closing_tells_exactly_one);
+    twin("places: who gives back looks for the line without a fence", closing_tells_exactly_one);
+}
