@@ -46,7 +46,7 @@ impl Fire {
     }
 
     /// The same, if `node` is not shut.
-    pub(super) fn from_above(mut self, node: &Arc<Node>) -> Self {
+    pub(super) fn below_if_open(mut self, node: &Arc<Node>) -> Self {
         self.visit(node, true);
         self.rest()
     }

@@ -163,7 +163,7 @@ impl Node {
     fn cancel_from_above(node: &Arc<Self>, why: Interrupted) {
         let (code, text) = encode(why);
         if !node.cancel_bare(code) {
-            Fire::new(code, text).from_above(node).tell(why);
+            Fire::new(code, text).below_if_open(node).tell(why);
         }
     }
 
