@@ -49,7 +49,8 @@ impl Context {
         Entered { carried: self.carried().and_then(enter_carried), before, here: PhantomData }
     }
 
-    /// `future` with this context as the ambient one whenever it is polled.
+    /// `future` with this context as the ambient one whenever it is polled. Not when it is dropped unfinished: that happens
+    /// in whatever context drops it.
     pub fn wrap<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let cx = self.clone();
         async move {

@@ -43,7 +43,8 @@ impl Context {
     /// The same carrying `value`, which [`value`](Self::value) finds by its type: a tenant, a priority, a trace. One of each
     /// type; a second replaces the first. Give it a type of its own rather than `String`.
     ///
-    /// It is carried wherever the context goes: into jobs, compartments, shields and detached work, not over the wire.
+    /// It is carried wherever the context goes: into jobs, compartments, shields and detached work, not over the wire. It is
+    /// dropped with the last of those contexts, and a job keeps its own until its handle is dropped.
     ///
     /// # Performance
     ///
