@@ -67,9 +67,9 @@ fn main() -> ExitCode {
 
 /// Once to stop in good order: everything waits within a context, and cancelling its token ends it. Twice to stop.
 fn stop_at_ctrl_c(token: &CancelToken) -> Result {
-    let token = token.clone();
+    let (token, mut pressed) = (token.clone(), false);
     Ok(ctrlc::set_handler(move || {
-        if token.is_cancelled() {
+        if std::mem::replace(&mut pressed, true) {
             std::process::exit(INTERRUPTED.into());
         }
         token.cancel();
@@ -78,7 +78,7 @@ fn stop_at_ctrl_c(token: &CancelToken) -> Result {
 
 fn drain(mut args: Args, token: &CancelToken) -> Result<u8> {
     Pool::builder("drain").threads(args.threads).queue(args.queue).build()?; // says what is wrong with the numbers
-    let sample = if args.folder.is_none() { Some(make_sample(&mut args)?) } else { None };
+    let sample = if args.folder.is_none() { Some(make_sample(&mut args, token)?) } else { None };
     let folder = sample.as_ref().map_or_else(|| args.folder.clone().unwrap_or_default(), |sample| sample.path().into());
     if !std::fs::metadata(&folder).map_err(|e| format!("{}: {e}", folder.display()))?.is_dir() {
         return Err(format!("{} is a file, not a folder", folder.display()).into());
@@ -98,11 +98,11 @@ fn drain(mut args: Args, token: &CancelToken) -> Result<u8> {
     Ok(code)
 }
 
-fn make_sample(args: &mut Args) -> Result<TempDir> {
+fn make_sample(args: &mut Args, token: &CancelToken) -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("drain-sample-").tempdir()?;
     let (files, median) = if args.ci { (CI_FILES, 20.0) } else { (args.sample_files, 70.0) };
     println!("no folder was given: {files} files are made in {} (seed {})", folder.path().display(), args.seed);
-    sample::make(folder.path(), files, median, args.seed)?;
+    sample::make(folder.path(), files, median, args.seed, token)?;
     args.out.get_or_insert_with(|| folder.path().join("report.json"));
     Ok(folder)
 }
@@ -197,6 +197,9 @@ impl Race<'_> {
             let rest = self.files.saturating_sub(drained + failed + undone);
             let way = way.name();
             println!("{way}: {drained} drained, {failed} failed, {undone} taken and left undone, {rest} not taken");
+        }
+        for way in &self.args.ways[self.ended.len()..] {
+            println!("{}: not begun", way.name());
         }
         INTERRUPTED
     }

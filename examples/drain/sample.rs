@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
+use watertight::CancelToken;
 
 const LEVELS: [&str; 8] = ["info", "info", "info", "info", "debug", "debug", "warn", "error"];
 const MESSAGES: [&str; 4] =
@@ -20,10 +21,10 @@ const BEGIN: i64 = 1_767_225_600;
 const FOLDERS: u64 = 50;
 
 /// How long the files are: half of them shorter than `median` lines, and a few very much longer.
-pub(crate) fn make(folder: &Path, files: u64, median: f64, seed: u64) -> io::Result<()> {
+pub(crate) fn make(folder: &Path, files: u64, median: f64, seed: u64, token: &CancelToken) -> io::Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let lengths = LogNormal::new(median.ln(), 1.2).map_err(io::Error::other)?;
-    for n in 0..files {
+    for n in (0..files).take_while(|_| !token.is_cancelled()) {
         let day = folder.join(format!("host-{}/day-{}", n % FOLDERS / 10, n % 10));
         fs::create_dir_all(&day)?;
         let (objects, gz, damaged) = (rng.random_bool(0.6), rng.random_bool(0.25), rng.random_bool(0.1));
@@ -86,7 +87,7 @@ mod tests {
 
     fn contents(seed: u64) -> Vec<(String, Vec<u8>)> {
         let folder = tempfile::tempdir().unwrap();
-        make(folder.path(), 40, 10.0, seed).unwrap();
+        make(folder.path(), 40, 10.0, seed, &CancelToken::never()).unwrap();
         let read = |found: walk::Found| (found.name.to_string(), fs::read(found.path).unwrap());
         let mut all: Vec<_> = walk::files(folder.path(), None).map(|found| read(found.unwrap())).collect();
         all.sort();
