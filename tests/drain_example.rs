@@ -234,6 +234,11 @@ fn a_system_that_refuses_a_thread_is_that_ways_result_and_harms_no_other() {
     assert!(said.contains("thread-per-file: the system refused: no thread after 0"), "{said}");
     assert!(said.contains("the 2 ways came to the same"), "{said}");
     assert_eq!(here.report()["complete"], json!(true), "that of a way that came to its end");
+
+    // Alone it leaves the folder undrained, and says so.
+    let (output, said) = here.drain(&["--ways", "thread-per-file", "--stack", &more_than_there_is]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!((&here.report()["complete"], &here.report()["all"]["undone"]), (&json!(false), &json!(1)));
 }
 
 /// Fewer files than workers, each of which takes longer than anybody waits: one of them is 20 MB on the disk, is the

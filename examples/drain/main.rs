@@ -93,7 +93,7 @@ fn drain(mut args: Args, token: &CancelToken) -> Result<u8> {
     let code = race.sum_up()?;
     if let Some(sample) = sample {
         sample.close()?;
-        println!("the sample is removed, and its report with it");
+        println!("the sample is removed, with everything in it");
     }
     Ok(code)
 }
@@ -150,14 +150,14 @@ impl Race<'_> {
         let published = self.report.take().map(|(complete, place)| (complete, place.publish()));
         table::print(&self.ended);
         let findings = self.done().find(|(_, done)| done.complete).or_else(|| self.done().next());
-        let some_failed = findings.is_none_or(|(_, done)| {
+        let some_failed = findings.is_some_and(|(_, done)| {
             table::print_findings(done, matches!(published, Some((_, Ok(_)))));
             done.failed > 0
         });
         let agree = self.agree();
         // A thread per file may be too much for the system, and that is what it is here to show.
         let failed = |(way, ended): &(Way, Ended)| *way != Way::ThreadPerFile && matches!(ended, Ended::Failed(_));
-        let way_failed = self.ended.iter().any(failed);
+        let way_failed = self.ended.iter().any(failed) || !self.done().any(|(_, done)| done.complete);
         let mut report_failed = false;
         match published {
             Some((true, Ok(at))) => println!("the report is {}", at.display()),
