@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Args {
     /// The folder with your files
     pub(crate) folder: Option<PathBuf>,
-    /// Where the report goes, as JSON; it is there whole or not at all
+    /// Where the report goes, as JSON, in one step; it says whether it is complete, and after Ctrl-C it is not
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     /// Workers of the pool

@@ -31,6 +31,9 @@ pub(crate) fn drain(
 ) -> Result<Ended> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(arguments(way, args, folder, unfinished)).stdin(Stdio::piped()).stdout(Stdio::piped());
+    // Out of reach of the terminal's Ctrl-C, which would end it before it can hear of it from here.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = Running(command.spawn()?);
     // Cancelling ends its input, which it takes for the word to stop. The registration is undone with this function.
     let input = Mutex::new(child.0.stdin.take());

@@ -75,7 +75,9 @@ pub(crate) fn print_findings(done: &Done, in_report: bool) {
     );
     if let Some(levels) = all["total"]["levels"].as_object() {
         let levels: Vec<_> = levels.iter().map(|(level, lines)| format!("{level} {lines}")).collect();
-        println!("levels: {}", levels.join(", "));
+        if !levels.is_empty() {
+            println!("levels: {}", levels.join(", "));
+        }
     }
     if all["total"]["first"].is_string() {
         println!("from {} to {}", text(&all["total"]["first"]), text(&all["total"]["last"]));
