@@ -135,6 +135,8 @@ pub(crate) struct Open {
     pub(crate) p999_s: Option<f64>,
     pub(crate) mean_wait_s: Option<f64>,
     pub(crate) p99_wait_s: Option<f64>,
+    /// How late the arrivals themselves were. It is part of every wait, so it should be small beside them.
+    pub(crate) p99_late_s: Option<f64>,
     pub(crate) service: Service,
     #[serde(skip)]
     pub(crate) stats: Option<watertight::pool::PoolStats>,
@@ -170,11 +172,12 @@ pub(crate) fn open_loop(
     let pool = Pool::builder("open").threads(threads).queue(queue).build()?;
     let samples = Arc::new(Samples::default());
     let start = Instant::now();
-    let mut refused = 0;
+    let (mut refused, mut late) = (0, Vec::with_capacity(arrivals.len()));
     for at in &arrivals {
         let intended = start + *at;
         // No wait if it is late: the next jobs follow at once, each with its own intended arrival.
         thread::sleep(intended.saturating_duration_since(Instant::now()));
+        late.push(intended.elapsed());
         let (work, samples, scale) = (work.clone(), samples.clone(), scales.next());
         if pool.try_execute(move || samples.take(&work, scale, intended)).is_err() {
             refused += 1;
@@ -198,6 +201,7 @@ pub(crate) fn open_loop(
         p999_s: quantile(&latency, 0.999),
         mean_wait_s: (jobs > 0.0).then(|| done.iter().map(|s| s.wait.as_secs_f64()).sum::<f64>() / jobs),
         p99_wait_s: quantile(&wait, 0.99),
+        p99_late_s: quantile(&histogram(late.into_iter()), 0.99),
         service: Service::of(&times),
         stats: Some(pool.stats()),
     })

@@ -96,7 +96,12 @@ where
         .x_label_area_size(34)
         .y_label_area_size(60)
         .build_cartesian_2d(threads(report), y)?;
-    chart.configure_mesh().light_line_style(TRANSPARENT).x_desc("threads").draw()?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc("threads")
+        .x_label_formatter(&|n| format!("{n:.0}"))
+        .draw()?;
     for (i, line) in lines.iter().enumerate() {
         let colour = Palette99::pick(i).to_rgba();
         let drawn = chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;

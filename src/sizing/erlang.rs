@@ -73,7 +73,7 @@ impl ErlangC {
         wait: Duration,
     ) -> Result<Option<Self>, BuildError> {
         let mut tried = Self::new(1, rate, service)?.variation(variation);
-        while !tried.wait_at(quantile).is_some_and(|w| w <= wait) {
+        while tried.wait_at(quantile).is_none_or(|w| w > wait) {
             if tried.servers == MAX_THREADS {
                 return Ok(None);
             }
