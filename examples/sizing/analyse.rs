@@ -93,6 +93,10 @@ impl fmt::Display for Verdict {
             f,
             "The limit is {limit}: at best {best:.0} jobs/s with {threads} threads; knee: {knee} threads do 95 % of that."
         )?;
+        let (used, wanted) = (self.cpus_used, self.cpus_wanted);
+        if used < CPU_FULL * cpus && wanted > *cpus {
+            writeln!(f, "Other programs used this machine meanwhile: on a quiet one all figures are better.")?;
+        }
         let cpu = format!("{cpus_used:.2} of {cpus:.0} CPUs used");
         match (limit, calls) {
             (Bottleneck::Cpu, _) => write!(

@@ -87,6 +87,16 @@ pub(crate) struct Saturated {
     pub(crate) times: Vec<(f64, f64)>,
 }
 
+impl Saturated {
+    /// The median round by throughput, with the service times of all.
+    pub(crate) fn median(mut rounds: Vec<Self>) -> Option<Self> {
+        rounds.sort_by(|a, b| a.throughput.total_cmp(&b.throughput));
+        let times: Vec<_> = rounds.iter().flat_map(|r| r.times.iter().copied()).collect();
+        let middle = rounds.len() / 2;
+        rounds.into_iter().nth(middle).map(|m| Self { service: Service::of(&times), times, ..m })
+    }
+}
+
 /// Feeds `threads` threads as fast as they take jobs, for `time` after a start of a fifth of that.
 pub(crate) fn saturate(
     work: &Arc<Work>,
@@ -253,11 +263,25 @@ mod tests {
     #[test]
     fn every_arrival_is_done_or_refused() {
         let work = Arc::new(Work::new(Kind::Sleep, Duration::from_millis(50), 1).unwrap());
-        let scales = Scales::even(Spread::Constant);
+        let scales = Scales::even(Spread::Constant, 0);
         let open = open_loop(&work, (1, 1), 2_000.0, Duration::from_millis(20), (scales, 1)).unwrap();
         assert!(open.arrived > open.refused && open.arrived == open.refused + open.service.jobs);
         let figures = open.stats.unwrap();
         assert_eq!((figures.finished as usize, figures.refused_full as usize), (open.service.jobs, open.refused));
+    }
+
+    #[test]
+    fn of_rounds_the_median_counts_and_the_service_times_of_all() {
+        let of = |throughput, s: f64| {
+            let (service, times) = (Service::of(&[(s, 0.0)]), vec![(s, 0.0)]);
+            Saturated { threads: 1, throughput, cpus_used: throughput, cpus_wanted: 0.0, service, times }
+        };
+        let median = Saturated::median(vec![of(9.0, 1.0), of(1.0, 2.0), of(8.0, 3.0)]).unwrap();
+        assert_eq!(
+            (median.throughput, median.cpus_used, median.service.mean_s, median.times.len()),
+            (8.0, 8.0, 2.0, 3)
+        );
+        assert!(Saturated::median(Vec::new()).is_none());
     }
 
     #[test]
@@ -266,7 +290,7 @@ mod tests {
         // Until the machine lets a job end in the time it is watched for.
         let found = (0..).map(|i| {
             let time = Duration::from_millis(50 << i);
-            saturate(&work, 2, Scales::even(Spread::Constant), time).unwrap()
+            saturate(&work, 2, Scales::even(Spread::Constant, 0), time).unwrap()
         });
         let found = found.take(10).find(|p| p.throughput > 0.0).unwrap();
         assert!(found.service.mean_s >= 100e-6);

@@ -26,7 +26,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) rate: Option<f64>,
     pub(crate) threads: Vec<usize>,
-    /// Of each point without a queue's bound.
+    /// Of each saturated point, all turns together.
     pub(crate) saturated: Duration,
     /// Of each point of threads and queue.
     pub(crate) open: Duration,
@@ -42,6 +42,8 @@ impl Plan {
     }
 }
 
+/// Turns of the saturated points.
+const ROUNDS: u8 = 3;
 /// Queues of each number of threads: none, one a thread, four a thread, and the longest that the budget allows.
 const QUEUES: u32 = 4;
 
@@ -102,12 +104,16 @@ pub(crate) struct Report {
 pub(crate) fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Report, Box<dyn std::error::Error>> {
     let work = Arc::new(Work::new(plan.workload, plan.mean, plan.calls)?);
     let mut tell = |text: String| drop(writeln!(progress, "{text}")); // nobody may be reading: no reason to stop
-    let mut points = Vec::new();
-    for threads in &plan.threads {
-        let point = saturate(&work, *threads, Scales::even(plan.spread), plan.saturated)?;
-        tell(format!("saturated, {threads} threads: {:.0}/s", point.throughput));
-        points.push(point);
+    // In turns, so that a disturbance meets every thread count and not one: then the median of the turns counts.
+    let mut rounds = vec![Vec::new(); plan.threads.len()];
+    for round in 0..ROUNDS {
+        for (threads, of) in plan.threads.iter().zip(&mut rounds) {
+            let point = saturate(&work, *threads, Scales::even(plan.spread, round), plan.saturated / ROUNDS.into())?;
+            tell(format!("saturated, {threads} threads: {:.0}/s", point.throughput));
+            of.push(point);
+        }
     }
+    let points: Vec<_> = rounds.into_iter().filter_map(Saturated::median).collect();
     let service = analyse::unstretched(&points);
     let verdict = Verdict::of(&points, num_cpus::get() as f64).filter(|v| v.best > 0.0 && service.jobs > 0);
     let verdict = verdict.ok_or("no job ended in time: take shorter jobs, or --full")?;

@@ -114,10 +114,11 @@ impl Scales {
         }
     }
 
-    pub(crate) fn even(spread: Spread) -> Self {
+    /// `round` takes up where the one before could have ended.
+    pub(crate) fn even(spread: Spread, round: u8) -> Self {
         match spread {
             Spread::Constant => Self::Constant,
-            Spread::Exponential => Self::Even(0.0),
+            Spread::Exponential => Self::Even(f64::from(round) * 0.37),
         }
     }
 
@@ -141,9 +142,9 @@ mod tests {
     #[test]
     fn lengths_have_the_mean_and_the_spread_of_their_law() {
         for (mut scales, jobs, part) in [
-            (Scales::even(Spread::Exponential), 100, 0.05),
+            (Scales::even(Spread::Exponential, 0), 100, 0.05),
             (Scales::random(Spread::Exponential, 1), 100_000, 0.02),
-            (Scales::even(Spread::Constant), 10, 0.0),
+            (Scales::even(Spread::Constant, 0), 10, 0.0),
         ] {
             let drawn: Vec<f64> = (0..jobs).map(|_| scales.next()).collect();
             let mean = drawn.iter().sum::<f64>() / jobs as f64;

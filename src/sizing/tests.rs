@@ -4,6 +4,9 @@ use super::*;
 use crate::Pool;
 use crate::pool::PoolStats;
 use proptest::prelude::*;
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, Exp, Exp1};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -189,6 +192,48 @@ proptest! {
         let best = (1..=50).map(|n| law.throughput(f64::from(n))).fold(0.0, f64::max);
         prop_assert!(law.throughput(knee as f64) >= 0.9 * best * (1.0 - 1e-12));
         prop_assert!(knee == 1 || law.throughput(knee as f64 - 1.0) < 0.9 * best);
+    }
+}
+
+/// Mean wait in service times, first come, first served, by playing it through: arrivals by chance, each job to whoever is
+/// free first. `length` draws a job of mean 1.
+fn simulated(servers: usize, utilisation: f64, jobs: u32, mut length: impl FnMut(&mut ChaCha8Rng) -> f64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let gap = Exp::new(utilisation * servers as f64).unwrap();
+    let mut free = vec![0.0f64; servers];
+    let (mut now, mut waited) = (0.0, 0.0);
+    for _ in 0..jobs {
+        now += gap.sample(&mut rng);
+        let first = (0..servers).min_by(|a, b| free[*a].total_cmp(&free[*b])).unwrap();
+        let start = free[first].max(now);
+        waited += start - now;
+        free[first] = start + length(&mut rng);
+    }
+    waited / f64::from(jobs)
+}
+
+#[test]
+fn erlang_c_is_what_a_simulation_shows() {
+    for servers in [1, 2, 4, 8, 16] {
+        for (utilisation, jobs) in [(0.5, 100_000), (0.7, 200_000), (0.9, 800_000)] {
+            let shown = simulated(servers, utilisation, jobs, |rng| Exp1.sample(rng));
+            let said = erlang(servers, utilisation).mean_wait().unwrap().as_secs_f64();
+            // A twentieth, and a thousandth of a job where hardly any has to wait.
+            assert!((shown - said).abs() <= 0.05 * said + 0.001, "{servers} at {utilisation}: {said}, shown {shown}");
+        }
+    }
+}
+
+#[test]
+fn the_correction_for_other_service_times_is_near_a_simulation() {
+    for servers in [1, 2, 4, 8] {
+        let constant = simulated(servers, 0.8, 400_000, |_| 1.0);
+        // One job in ten takes 5.5, the others 0.5: CV² = 2.25.
+        let few_long = simulated(servers, 0.8, 800_000, |rng| if rng.random_bool(0.1) { 5.5 } else { 0.5 });
+        for (shown, cv) in [(constant, 0.0), (few_long, 1.5)] {
+            let said = erlang(servers, 0.8).variation(cv).mean_wait().unwrap().as_secs_f64();
+            assert!((shown - said).abs() <= 0.15 * said, "{servers}, CV {cv}: {said}, shown {shown}");
+        }
     }
 }
 
