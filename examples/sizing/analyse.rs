@@ -103,19 +103,19 @@ impl fmt::Display for Verdict {
                 f,
                 "How it is known: {cpu}; the last threads added {:.0} % of what threads add that wait for nobody, and were \
                  ready without a CPU for {:.0} % of their time.",
-                last_gain * 100.0,
+                last_gain.max(0.0) * 100.0,
                 last_ready.clamp(0.0, 1.0) * 100.0
             ),
             (Bottleneck::Threads, _) => write!(
                 f,
                 "How it is known: {cpu}, and the last threads added still did {:.0} % of what threads add that wait for nobody.",
-                last_gain * 100.0
+                last_gain.max(0.0) * 100.0
             ),
             (_, Some(calls)) => write!(
                 f,
                 "How it is known: {cpu}, and yet the last threads added nearly nothing ({:.0} %): they wait for something \
                  that takes about {calls} at once (Little's law: best throughput × service time without that wait).",
-                last_gain * 100.0
+                last_gain.max(0.0) * 100.0
             ),
             _ => write!(f, "How it is known: {cpu}."),
         }

@@ -56,19 +56,25 @@ pub(crate) fn write(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     header(to)?;
     report.open.iter().try_for_each(|p| row(p, to))?;
     let late = report.open.iter().filter_map(|p| p.p99_late_s).reduce(f64::max);
-    writeln!(
-        to,
-        "(Arrivals were themselves late by up to {} ms, p99 of the worst row; that is part of the waits.)",
-        ms(late)
-    )?;
+    writeln!(to, "{}", lateness(late))?;
     writeln!(to, "\nRecommended: {}", report.advice.shown)?;
     writeln!(to, "\nTried, for {:?}:", plan.trial)?;
     header(to)?;
     row(&report.trial, to)?;
-    writeln!(to, "(Arrivals late by {} ms, p99)", ms(report.trial.p99_late_s))?;
+    writeln!(to, "{}", lateness(report.trial.p99_late_s))?;
     let budget = plan.budget.as_secs_f64();
     let kept = report.trial.p99_s.map_or("not known (too few jobs)", |p99| if p99 <= budget { "yes" } else { "no" });
     writeln!(to, "p99 within the budget of {:?}: {kept}", plan.budget)
+}
+
+/// Of the generator, which shares the machine with what it measures.
+fn lateness(p99: Option<f64>) -> String {
+    match p99 {
+        Some(_) => {
+            format!("(Arrivals were themselves up to {} ms late, p99; that is part of latencies and waits.)", ms(p99))
+        }
+        None => "(Too few arrivals to say how late they themselves were.)".into(),
+    }
 }
 
 fn header(to: &mut dyn Write) -> io::Result<()> {
