@@ -19,6 +19,10 @@ const SCALES: f64 = 0.5;
 const READY: f64 = 0.5;
 /// A curve further off than this is shown and not believed.
 const FITS: f64 = 0.05;
+/// Throughput that ends below this share of the best has passed its peak.
+const FALLS: f64 = 0.9;
+/// A curve of fewer points is met by chance.
+const ENOUGH: usize = 6;
 /// A mean service time within this of the least one is not stretched by waiting.
 const UNSTRETCHED: f64 = 1.15;
 
@@ -150,8 +154,12 @@ pub(crate) fn workload(points: &[Saturated], verdict: &Verdict, rate: f64, budge
     let cpus = if verdict.limit == Bottleneck::Cpu { verdict.cpus_used } else { verdict.cpus };
     let cpus = cpus.clamp(0.01, verdict.cpus.max(0.01));
     asked = asked.cpu(Duration::try_from_secs_f64(service.cpu_s).unwrap_or_default(), cpus);
-    // A curve that bends because CPU or dependency is full says nothing of contention between threads.
-    if let Some(law) = law(points).filter(|law| law.residual() < FITS && verdict.limit == Bottleneck::Threads) {
+    // A curve that only bends says no more than the limit above; one that falls says that more threads do harm. And what
+    // it says beyond the last point is a guess.
+    let last = points.last().map_or((0, 0.0), |p| (p.threads, p.throughput));
+    let falls = verdict.limit == Bottleneck::Dependency && last.1 < FALLS * verdict.best;
+    let within = |law: &Usl| law.residual() < FITS && law.peak().is_some_and(|n| n <= last.0);
+    if let Some(law) = law(points).filter(|law| falls && points.len() >= ENOUGH && within(law)) {
         asked = asked.scaling(law);
     }
     asked
@@ -210,6 +218,21 @@ mod tests {
         let verdict = Verdict::of(&limited(600.0, |_| 0.1), 2.0).unwrap();
         assert_eq!((verdict.limit, verdict.calls), (Bottleneck::Dependency, Some(6)));
         assert!(verdict.to_string().contains("takes about 6 at once"), "{verdict}");
+    }
+
+    #[test]
+    fn a_peak_counts_if_it_was_passed_and_not_if_it_is_a_guess() {
+        let law = Usl::new(100.0, 0.02, 0.01).unwrap();
+        let asked = |threads: &[usize]| {
+            let points: Vec<_> = threads.iter().map(|n| point(*n, law.throughput(*n as f64), 0.1)).collect();
+            let verdict = Verdict::of(&points, 2.0).unwrap();
+            let workload = workload(&points, &verdict, 10_000.0, Duration::from_secs(1));
+            let pool = watertight::Pool::builder("asked").threads(1).build().unwrap();
+            watertight::sizing::recommend(&pool.stats(), &workload).unwrap().to_string()
+        };
+        assert!(asked(&[1, 2, 4, 8, 16, 32]).contains("n* = √((1 − σ)/κ) = 10 threads"));
+        assert!(!asked(&[1, 2, 3, 4, 5, 6]).contains("n*"));
+        assert!(!asked(&[1, 16, 32]).contains("n*"));
     }
 
     #[test]

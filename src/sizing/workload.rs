@@ -95,6 +95,7 @@ impl Workload {
     }
 
     /// What was measured of throughput against threads: no more threads than the curve's peak are recommended.
+    /// Give it only if the peak is within what was measured: further out it is a guess.
     pub fn scaling(mut self, law: Usl) -> Self {
         self.scaling = Some(law);
         self
