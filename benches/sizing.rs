@@ -76,6 +76,9 @@ fn report(measured: &BTreeMap<usize, (u64, Duration)>) {
     }
     let most = THREADS.into_iter().max().unwrap_or(1);
     println!("Universal Scalability Law: {law}");
+    if law.peak().is_some_and(|n| n > most) {
+        println!("(its peak is beyond what was measured, so it is a guess: try more threads)");
+    }
     println!("knee: {} threads reach 95 % of the most that up to {most} threads do", law.knee(0.95, most));
 }
 

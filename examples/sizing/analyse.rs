@@ -14,7 +14,7 @@ pub(crate) const KNEE: f64 = 0.95;
 /// From this share of the CPUs on they are the limit; the rest goes to the program itself and to waking up.
 const CPU_FULL: f64 = 0.85;
 /// Doubling the threads from the last point but one would have to do at least `2^SCALES` times as much, if they are the limit.
-const SCALES: f64 = 0.5;
+const SCALES: f64 = 0.75;
 /// Threads that are ready for this part of their time and have no CPU are short of CPUs.
 const READY: f64 = 0.5;
 /// A curve further off than this is shown and not believed.
@@ -218,6 +218,8 @@ mod tests {
         let verdict = Verdict::of(&limited(600.0, |_| 0.1), 2.0).unwrap();
         assert_eq!((verdict.limit, verdict.calls), (Bottleneck::Dependency, Some(6)));
         assert!(verdict.to_string().contains("takes about 6 at once"), "{verdict}");
+        // Also if the last doubling began below and ended above what it takes.
+        assert_eq!(Verdict::of(&limited(600.0, |_| 0.1)[..4], 2.0).unwrap().calls, Some(6));
     }
 
     #[test]
