@@ -32,6 +32,7 @@
 //! - [`Retry`] and [`Budget`]: try again, but never multiply an outage.
 //! - [`Context`], [`Deadline`], [`CancelToken`]: what ends a wait and what a job inherits.
 //! - [`wire`]: deadlines between processes, by header.
+//! - [`sizing`]: how many threads and how long a queue, with the arithmetic shown.
 //! - [`Clock`] and [`ManualClock`]: tests of all this without sleeping.
 //!
 //! # Floors
@@ -126,6 +127,7 @@ pub mod pool;
 #[allow(unsafe_code)] // here and nowhere else: see src/queue/mod.rs
 mod queue;
 pub mod retry;
+pub mod sizing;
 mod sync;
 mod wait;
 mod window;

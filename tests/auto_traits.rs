@@ -17,6 +17,7 @@ use watertight::pool::{
     Arrived, BranchError, Incomplete, JobBuilder, Partial, PoolBuilder, PoolStats, StillRunning, Submit,
 };
 use watertight::retry::Schedule;
+use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
     Admitted, Breaker, Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Clock, Context, Deadline,
@@ -62,6 +63,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
     shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
     shared::<(Retry, Schedule, Jitter, Budget)>();
+    shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>)>();
     fn observer<T: Send + Sync + ?Sized>() {}

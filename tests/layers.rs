@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// its payload, behind our mutex; `event` imports `sync` for the shared pointer to the user's observer, and `error`
 /// for its vocabulary. `docs` is text. `adapters` are built on the public API, but for the ground's locks and a hold on a
 /// token that does not count.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("docs", &[]),
     ("sync", &[]),
     ("error", &["sync"]),
@@ -26,6 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("queue", &["sync"]),
     ("permit", &["sync", "clock", "deadline", "error", "wait", "cancel", "context"]),
     ("pool", &["sync", "clock", "deadline", "error", "event", "wait", "cancel", "context", "queue"]),
+    ("sizing", &["error", "pool"]),
     ("breaker", &["sync", "clock", "deadline", "error", "event", "context", "window"]),
     ("retry", &["sync", "clock", "deadline", "error", "event", "context", "window"]),
     (
@@ -39,13 +40,20 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
 ];
 
 /// Files that only decide: time is an argument to them, and they neither wait nor share.
-const DECIDERS: [&str; 6] = [
+const DECIDERS: [&str; 13] = [
     "window.rs",
     "breaker/machine.rs",
     "breaker/trip.rs",
     "retry/schedule.rs",
     "pool/lifecycle.rs",
     "bulkhead/flow.rs",
+    "sizing/mod.rs",
+    "sizing/little.rs",
+    "sizing/erlang.rs",
+    "sizing/usl.rs",
+    "sizing/workload.rs",
+    "sizing/recommend.rs",
+    "sizing/show.rs",
 ];
 
 /// The one room that may hold `unsafe` code; its lints are turned off where the root names it.
