@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::yield_now;
@@ -234,7 +235,8 @@ fn unix_accept(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
 #[cfg(feature = "process")]
 mod process {
     use super::*;
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
+    use watertight::context::ChildGuard;
 
     pub(super) fn child_wait(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
         let child = cx.spawn(Command::new("sleep").arg("1000000"));
@@ -286,6 +288,75 @@ mod process {
         }
         token.cancel();
         assert_eq!((child.check(), child.wait().unwrap().code()), (Ok(()), Some(3)));
+    }
+
+    /// Its output ends a moment before it does, and in that moment it takes the kill without being killed. Whichever of
+    /// the two it was, everybody says the same.
+    #[test]
+    fn a_child_that_was_ending_when_its_context_did_was_not_killed() {
+        for _ in 0..200 {
+            let token = CancelToken::new();
+            let cx = Context::background().with_token(&token);
+            let child = cx.spawn(Command::new("true").stdout(Stdio::piped()).stderr(Stdio::piped())).unwrap();
+            let read = child.run(|| child.take_stdout().unwrap().read_to_end(&mut Vec::new()));
+            assert_eq!(read.unwrap(), 0);
+            token.cancel();
+            let checked = child.check();
+            let read = child.run(|| child.take_stderr().unwrap().read_to_end(&mut Vec::new()));
+            let ended = child.wait();
+            assert_eq!((checked.is_ok(), read.is_ok()), (ended.is_ok(), ended.is_ok()), "{ended:?}");
+            if let Ok(status) = ended {
+                assert!(status.success());
+            }
+        }
+    }
+
+    /// As the system does where SIGCHLD is ignored.
+    fn reap(child: &ChildGuard) {
+        let id = rustix::process::Pid::from_raw(child.id().try_into().unwrap());
+        let reaped = rustix::process::waitpid(id, rustix::process::WaitOptions::empty()).unwrap();
+        assert!(reaped.is_some());
+    }
+
+    #[test]
+    fn a_child_that_somebody_else_reaped_is_never_signalled_and_its_status_is_lost() {
+        let no_child =
+            |error: io::Error| assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::CHILD.raw_os_error()));
+        let token = CancelToken::new();
+        let cx = Context::background().with_token(&token);
+        let child = cx.spawn(&mut Command::new("true")).unwrap();
+        let running = cx.spawn(Command::new("cat").stdin(Stdio::piped())).unwrap();
+        reap(&child);
+        no_child(child.kill().unwrap_err()); // "no such process" would mean that its number was signalled
+        token.cancel();
+        assert_eq!(child.check(), Ok(()));
+        no_child(child.try_wait().unwrap_err());
+        no_child(child.wait().unwrap_err());
+        reap(&running);
+        let requested = Interrupted::Cancelled(CancelCause::Requested);
+        assert_eq!(
+            (running.check(), why(running.wait()), why(running.try_wait())),
+            (Err(requested), requested, requested)
+        );
+    }
+
+    #[test]
+    #[ignore = "has no threads and counts its children: run, in a process of its own, by the next test"]
+    fn a_child_that_cannot_be_watched_alone() {
+        let cx = Context::background().with_timeout(Duration::from_secs(3600));
+        let refused = cx.spawn(Command::new("cat").stdin(Stdio::piped())).unwrap_err();
+        assert!(refused.get_ref().is_some_and(|why| !why.is::<Interrupted>()), "{refused:?}");
+        assert!(!left().2, "a child is left");
+    }
+
+    /// No thread can be had for the clock: its stack would be larger than any memory.
+    #[test]
+    fn a_child_that_cannot_be_watched_is_killed() {
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        alone(
+            "process::a_child_that_cannot_be_watched_alone",
+            program.env("RUST_MIN_STACK", (1_u64 << 60).to_string()),
+        );
     }
 
     #[test]
@@ -383,10 +454,14 @@ fn nothing_is_left_behind_alone() {
     }
 }
 
-#[test]
-fn nothing_is_left_behind() {
-    let alone = ["--exact", "nothing_is_left_behind_alone", "--ignored", "--test-threads=1"];
-    let ran = std::process::Command::new(std::env::current_exe().unwrap()).args(alone).output().unwrap();
+/// Runs an ignored test of this program in a process of its own, started as told.
+fn alone(test: &str, command: &mut Command) {
+    let ran = command.args(["--exact", test, "--ignored", "--test-threads=1"]).output().unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    alone("nothing_is_left_behind_alone", &mut Command::new(std::env::current_exe().unwrap()));
 }
