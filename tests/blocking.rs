@@ -95,7 +95,12 @@ fn freed(name: &str, scenario: Scenario, by: By, sleeps: bool) {
     assert_eq!(pool.stats().in_flight, 0);
     pool.shutdown(&Context::background()).unwrap();
     drop((base, token));
-    assert_eq!(Arc::strong_count(&alive), 1, "{name}, by {by:?}: somebody still holds the token");
+    // The clock's thread may still be about to put down the alarm that it has rung.
+    let given_back = (0..1_000_000).any(|_| {
+        yield_now();
+        Arc::strong_count(&alive) == 1
+    });
+    assert!(given_back, "{name}, by {by:?}: somebody still holds the token");
     assert_eq!(time.waiting(), 0, "{name}, by {by:?}: an alarm is left");
 }
 
