@@ -19,6 +19,9 @@ use ::tokio_util::sync::CancellationToken;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+#[cfg(test)]
+mod tests;
+
 /// tokio's token of each of ours that has one, and a number that tells the pair from others that were tried.
 static PAIRS: Mutex<BTreeMap<usize, (u64, CancellationToken)>> = Mutex::new(BTreeMap::new());
 
