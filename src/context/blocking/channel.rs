@@ -214,7 +214,7 @@ impl Context {
 
 /// [`block_on`](crate::wait::block_on) for a thread that waits by `step`, which ends with an outcome, by a ring of the bell,
 /// or at the instant.
-fn drive<W: Wait>(
+pub(super) fn drive<W: Wait>(
     cx: &Context,
     wait: W,
     mut step: impl FnMut(&Receiver<()>, Option<Instant>) -> Option<W::Output>,

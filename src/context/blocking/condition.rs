@@ -2,7 +2,8 @@
 //!
 //! **States** of a place in the line: waiting → told → left, or waiting → left. **Invariants.** 1. A place is taken while
 //! the caller still holds its lock: whoever changes what the lock guards and then notifies finds it. 2. A notification
-//! of one is used or passed on: who was told and gives up tells the next. 3. First come, first told. **Locking.** One lock
+//! of one is used or passed on: who was told and gives up, or panics before it has looked, tells the next. 3. First come,
+//! first told. **Locking.** One lock
 //! of its own, never held while the caller's lock is taken or let go, nor while somebody is woken.
 
 use super::super::Context;
@@ -137,25 +138,23 @@ pub(super) struct ConditionWait<'a> {
     place: Option<Place>,
 }
 
-impl Wait for ConditionWait<'_> {
-    type Output = ();
+impl<'a> Wait for ConditionWait<'a> {
+    type Output = Notification<'a>;
 
-    fn poll_wait(&mut self, w: &Waiter) -> Poll<()> {
+    fn poll_wait(&mut self, w: &Waiter) -> Poll<Notification<'a>> {
         let Some(place) = self.place else { return Poll::Pending };
         let mine = Some(w.clone()); // cloning and dropping a waker is the executor's code: not under our lock
         let mut state = self.condition.0.lock();
-        let told = state.told.remove(&place).is_some();
+        let told = state.told.remove(&place);
         let spare = match state.waiting.get_mut(place) {
             Some(there) => std::mem::replace(there, mine),
             None => mine,
         };
         drop(state);
         drop(spare);
-        if told {
-            self.place = None;
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        let Some(told) = told else { return Poll::Pending };
+        self.place = None;
+        Poll::Ready(Notification((told == Told::Alone).then_some(self.condition)))
     }
 
     fn give_up(&mut self) {
@@ -163,12 +162,10 @@ impl Wait for ConditionWait<'_> {
         let mut state = self.condition.0.lock();
         let left = state.waiting.leave(place);
         let told = state.told.remove(&place);
-        let pass_on = told == Some(Told::Alone) && !broken("condition: who gives up keeps its notification");
-        let next = if pass_on { state.tell(Told::Alone) } else { None };
         drop(state);
         drop(left);
-        if let Some(waiter) = next.flatten() {
-            waiter.wake();
+        if told == Some(Told::Alone) && !broken("condition: who gives up keeps its notification") {
+            self.condition.notify_one();
         }
     }
 }
@@ -176,6 +173,24 @@ impl Wait for ConditionWait<'_> {
 impl Drop for ConditionWait<'_> {
     fn drop(&mut self) {
         self.give_up();
+    }
+}
+
+/// What one who was told has. Dropped unused, it is passed on if it was for one alone.
+#[derive(Debug)]
+pub(super) struct Notification<'a>(Option<&'a Condition>);
+
+impl Notification<'_> {
+    pub(super) fn used(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Notification<'_> {
+    fn drop(&mut self) {
+        if let Some(condition) = self.0 {
+            condition.notify_one();
+        }
     }
 }
 
@@ -198,7 +213,8 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// Only if dropping `guard`, or `relock`, does.
+    /// Only if dropping `guard`, or `relock`, does. If `relock` panics, on a poisoned lock say, the notification is not
+    /// lost: the next who waits is woken instead.
     pub fn wait<G>(&self, condition: &Condition, guard: G, relock: impl FnOnce() -> G) -> Result<G, Interrupted> {
         let place = if broken("condition: the lock goes before the place is taken") {
             drop(guard);
@@ -208,8 +224,10 @@ impl Context {
             drop(guard);
             place
         };
-        block_on(place, self)?;
-        Ok(relock())
+        let told = block_on(place, self)?;
+        let guard = relock();
+        told.used();
+        Ok(guard)
     }
 
     /// [`wait`](Self::wait)s for as long as `busy` says so of what the lock guards: the guard with which it said no. It is
@@ -222,6 +240,10 @@ impl Context {
     /// # Errors
     ///
     /// Why the context ended. The lock is then not held.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait), and if `busy` does: one who was woken and panics there has used its notification.
     ///
     /// # Examples
     ///

@@ -1,12 +1,13 @@
 use super::super::Context;
 use super::*;
 use crate::sync::channel::{Sender, bounded};
+use crate::wait::{Nothing, block_on};
 use crate::{CancelCause, CancelToken, Interrupted, ManualClock};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::{scope, yield_now};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CANCELLED: Interrupted = Interrupted::Cancelled(CancelCause::Requested);
 
@@ -88,6 +89,17 @@ fn a_receive_ends_at_the_deadline_of_the_systems_clock() {
     assert_eq!(cx.recv(&receive), Err(ChannelError::Interrupted(Interrupted::DeadlinePassed)));
     assert!(cx.token().is_cancelled(), "and tells those below");
     assert_eq!(cx.token().registrations(), 0);
+}
+
+/// Whoever selects until an instant of a clock that stands still would spin from then on.
+#[test]
+fn a_channel_is_selected_until_the_deadline_of_the_systems_clock_only() {
+    let until = |cx: &Context| channel::drive(cx, Nothing::<Option<Instant>>::new(), |_, until| Some(until)).unwrap();
+    let hour = Duration::from_secs(3600);
+    let cx = Context::background().with_timeout(hour);
+    assert!(until(&cx).is_some_and(|at| cx.deadline().instant() == Some(at)));
+    assert_eq!(until(&Context::background()), None);
+    assert_eq!(until(&Context::background().with_clock(&ManualClock::new().clock()).with_timeout(hour)), None);
 }
 
 /// Goes on until it has happened: values enough, and interruptions enough.
@@ -175,6 +187,40 @@ fn a_condition_tells_the_first_in_line_and_all_of_them() {
     assert_eq!((condition.places(), time.waiting(), cx.token().registrations()), ((0, 0), 0, 0));
     assert_eq!(waits(1)(), Ok(1), "what holds is seen before the end");
     assert!(lock.try_write().is_some(), "no guard is left");
+}
+
+#[test]
+fn a_notification_of_one_is_passed_on_and_one_of_all_is_not() {
+    let condition = Condition::new();
+    let [first, second] = [condition.join(), condition.join()];
+    condition.notify_all();
+    let third = condition.join();
+    assert_eq!(condition.places(), (1, 2));
+    drop(first);
+    assert_eq!(condition.places(), (1, 1), "the third came later");
+    drop(block_on(second, &Context::background()));
+    assert_eq!(condition.places(), (1, 0));
+    let fourth = condition.join();
+    condition.notify_one();
+    drop(third);
+    assert_eq!(condition.places(), (0, 1), "the fourth was told instead");
+    block_on(fourth, &Context::background()).unwrap().used();
+}
+
+#[test]
+fn a_notification_to_one_whose_lock_panics_is_passed_on() {
+    let condition = Condition::new();
+    scope(|s| {
+        let panics = s.spawn(|| Context::background().wait(&condition, (), || panic!("on purpose")));
+        while condition.places() != (1, 0) {
+            yield_now();
+        }
+        let next = condition.join();
+        condition.notify_one();
+        assert!(panics.join().is_err());
+        assert_eq!(condition.places(), (0, 1));
+        block_on(next, &Context::background()).unwrap().used();
+    });
 }
 
 #[test]
