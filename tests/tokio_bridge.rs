@@ -351,6 +351,38 @@ fn a_long_row_of_bridges_is_cancelled() {
     assert!(row.iter().all(CancelToken::is_cancelled));
 }
 
+/// Deep in a row a cancel returns before tokio's token is cancelled; the outermost does not.
+#[test]
+fn a_cancel_within_a_long_row_of_bridges_takes_its_turn() {
+    let first = CancelToken::new();
+    let mut row = vec![first.clone()];
+    for _ in 0..40 {
+        let below = row[row.len() - 1].child();
+        row.push(below.clone());
+        row.push(CancelToken::from_tokio(&below.to_tokio().child_token()));
+    }
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for token in &row {
+        let seen = seen.clone();
+        token
+            .on_cancel(move |_| {
+                let within = CancelToken::new();
+                let theirs = within.to_tokio();
+                within.cancel();
+                assert!(within.is_cancelled());
+                let at_once = theirs.is_cancelled();
+                seen.lock().unwrap().push((at_once, theirs));
+            })
+            .keep();
+    }
+    first.cancel();
+    assert!(row.iter().all(CancelToken::is_cancelled));
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), row.len());
+    assert!(seen.iter().all(|(_, theirs)| theirs.is_cancelled()), "all, when the outermost has returned");
+    assert!(seen.iter().any(|(at_once, _)| !at_once) && seen.iter().any(|(at_once, _)| *at_once));
+}
+
 #[test]
 fn a_waker_of_nobodys_is_no_runtime() {
     let (ours, theirs) = (CancelToken::new(), CancellationToken::new());

@@ -30,7 +30,7 @@ impl CancelToken {
     /// A token of ours for tokio-util's: *either side cancels the other*.
     ///
     /// When tokio's `cancel()` has cancelled `tokio`, or a parent of it, and returns, this token is cancelled and its
-    /// callbacks have run, on that thread; and the other way round. tokio's tokens have no causes: cancelled from that
+    /// callbacks have run, on that thread; and the other way round, [`to_tokio`](Self::to_tokio) says how. tokio's tokens have no causes: cancelled from that
     /// side, this one says [`Requested`](CancelCause::Requested).
     ///
     /// It holds `tokio` as a clone would, for as long as somebody holds this token or one below it, and then gives
@@ -69,6 +69,10 @@ impl CancelToken {
     ///
     /// When [`cancel`](Self::cancel) has cancelled this token, or a parent of it, and returns, tokio's is cancelled and
     /// who waits for it is woken; and the other way round, for the cause [`Requested`](CancelCause::Requested).
+    ///
+    /// There is one exception: within 32 cancellations of tokio's tokens, each in a callback or waker of the one before, on
+    /// one thread (a long row of bridges below bridges), the next take turns. A `cancel` of ours that is called in there
+    /// cancels ours and returns before tokio's is cancelled; the outermost one returns when all are.
     ///
     /// Every call gives a clone of the same token, for as long as this one is not cancelled; of a token made by
     /// [`from_tokio`](Self::from_tokio) that is the one it was made from. A token that is [never](Self::never) cancelled
