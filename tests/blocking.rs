@@ -8,7 +8,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::Command;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -225,6 +225,59 @@ fn unix_read(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
     }))
 }
 
+fn tcp_peek(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
+    let (silent, _peer) = connection();
+    let guard = cx.guard(&silent);
+    let Ok(guard) = guard else { return why(guard) };
+    why(guard.run(|| {
+        about_to();
+        silent.peek(&mut [0; 16])
+    }))
+}
+
+fn unix_write(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
+    let (mut unread, _peer) = UnixStream::pair().unwrap();
+    let guard = cx.guard(&unread);
+    let Ok(guard) = guard else { return why(guard) };
+    why(guard.run(|| {
+        about_to();
+        while unread.write(&[0; 65536])? > 0 {}
+        Ok(())
+    }))
+}
+
+fn udp_connected_recv(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
+    let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    sockets[0].connect(sockets[1].local_addr().unwrap()).unwrap();
+    let guard = cx.guard(&sockets[0]);
+    let Ok(guard) = guard else { return why(guard) };
+    why(guard.run(|| {
+        about_to();
+        sockets[0].recv(&mut [0; 16])
+    }))
+}
+
+fn unix_datagram_recv(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
+    let (silent, _peer) = UnixDatagram::pair().unwrap();
+    let guard = cx.guard(&silent);
+    let Ok(guard) = guard else { return why(guard) };
+    why(guard.run(|| {
+        about_to();
+        silent.recv(&mut [0; 16])
+    }))
+}
+
+fn unix_datagram_send(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
+    let (unread, _peer) = UnixDatagram::pair().unwrap();
+    let guard = cx.guard(&unread);
+    let Ok(guard) = guard else { return why(guard) };
+    why(guard.run(|| {
+        about_to();
+        while unread.send(&[0; 1024])? > 0 {}
+        Ok(())
+    }))
+}
+
 fn unix_accept(cx: &Context, about_to: &dyn Fn()) -> Interrupted {
     let path = std::env::temp_dir().join(format!("watertight-{}-{}", std::process::id(), this_thread()));
     let listener = UnixListener::bind(&path).unwrap();
@@ -392,17 +445,18 @@ fn a_job_blocked_on_a_channel_a_condition_or_a_sleep_is_freed() {
 
 #[test]
 fn a_job_blocked_in_a_read_on_a_silent_peer_is_freed() {
-    freed_by_all(&[("read", tcp_read), ("unix read", unix_read)]);
+    freed_by_all(&[("read", tcp_read), ("peek", tcp_peek), ("unix read", unix_read)]);
 }
 
 #[test]
 fn a_job_blocked_in_a_write_to_a_peer_that_does_not_read_is_freed() {
-    freed_by_all(&[("write", tcp_write)]);
+    freed_by_all(&[("write", tcp_write), ("unix write", unix_write), ("unix datagram send", unix_datagram_send)]);
 }
 
 #[test]
 fn a_job_blocked_in_an_accept_or_on_a_datagram_is_freed() {
     freed_by_all(&[("accept", tcp_accept), ("unix accept", unix_accept), ("datagram", udp_recv)]);
+    freed_by_all(&[("connected datagram", udp_connected_recv), ("unix datagram", unix_datagram_recv)]);
 }
 
 /// Every handle of the socket is ended, whoever made it, and the peer sees it too.
@@ -414,6 +468,19 @@ fn the_peer_of_a_guarded_socket_sees_the_end() {
     token.cancel();
     assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
     assert_eq!((&near).write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
+
+/// Its handle is one like any other.
+#[test]
+fn a_guard_that_outlives_its_stream_keeps_the_connection_open() {
+    let (near, mut far) = connection();
+    let guard = Context::background().guard(&near).unwrap();
+    drop(near);
+    far.set_nonblocking(true).unwrap();
+    assert_eq!(far.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    far.set_nonblocking(false).unwrap();
+    drop(guard);
+    assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
 }
 
 /// Of this process: threads, open files, children.

@@ -27,9 +27,19 @@ mod sealed {
 /// `UnixDatagram`.
 pub trait Timed: sealed::Timed {}
 
-/// A socket that can be shut down while somebody is blocked on it: [`Context::guard`]. `TcpStream`; on Unix also
-/// `UnixStream`; on Linux and Android also `TcpListener`, `UnixListener`, `UdpSocket` and `UnixDatagram`, where a
-/// shutdown frees whoever accepts or receives, which other systems do not promise.
+/// A socket that can be shut down while somebody is blocked on it: [`Context::guard`]. What that frees:
+///
+/// | socket | on | freed |
+/// |---|---|---|
+/// | `TcpStream` | all systems | reads, peeks and writes |
+/// | `UnixStream` | Unix | reads and writes |
+/// | `TcpListener`, `UnixListener` | Linux, Android | accepts |
+/// | `UdpSocket` | Linux, Android | receives, connected or not |
+/// | `UnixDatagram` | Linux, Android | receives; sends on a pair, or to a peer that is connected back |
+///
+/// **Not freed**: a send on a `UnixDatagram` to a peer with a full queue that is not connected back. It waits in the
+/// peer's line, until that one receives or is closed: bound it with [`apply_to`](Context::apply_to). Other systems do not
+/// promise that a shutdown frees who accepts or receives datagrams, so those sockets cannot be guarded there.
 pub trait Guarded: sealed::Guarded {}
 
 fn set_both<T: ?Sized>(
@@ -141,7 +151,7 @@ const FINEST: Duration = Duration::from_micros(1);
 ///
 /// # Cancellation
 ///
-/// Dropping the guard ends the watch and closes its handle; the socket is left as it is. A shutdown that is under way is
+/// Dropping the guard ends the watch and closes its handle, which kept the socket open; the socket is left as it is. A shutdown that is under way is
 /// waited for; once the drop has returned, none comes.
 #[derive(Debug)]
 #[must_use = "the socket is no longer guarded once the guard is dropped"]
@@ -157,7 +167,7 @@ impl SocketGuard {
         self.0.check()
     }
 
-    /// Runs `f`, which reads from the socket, writes to it or accepts, and gives its outcome; but the reason why the
+    /// Runs `f`, which reads from the socket, writes to it or accepts ([what is freed](Guarded)), and gives its outcome; but the reason why the
     /// context ended, if the guard has shut the socket down before `f` or during it. An end of file that only means "the
     /// context has ended" can so never be taken for the peer's.
     ///
@@ -207,12 +217,18 @@ impl Context {
     }
 
     /// Guards a socket: when this context ends, by cancellation or deadline, the socket is shut down both ways, and
-    /// whoever is blocked on it, through whatever handle, returns at once. So a read on a silent peer ends.
+    /// whoever is blocked on it, through whatever handle, in a call that a shutdown ends returns at once. So a read on a
+    /// silent peer ends. Which calls of which socket those are: [`Guarded`].
     ///
     /// A socket that was shut down is of no further use: a connection is broken, a listener accepts no more. Of what wraps
     /// a socket, an encrypted stream or a buffered one, guard the socket inside.
     ///
-    /// The guard has a handle of its own (one file descriptor) until it is dropped. The shutdown is one system call, on the
+    /// The guard has a handle of its own (one file descriptor) until it is dropped, and a socket is open as long as any
+    /// handle of it is. **A guard that outlives its stream keeps the connection open**: the peer sees no end of file when
+    /// the stream is dropped, but when the guard is; a listener's port stays taken, and connections to it are still made.
+    /// Drop the guard with the stream or before it.
+    ///
+    /// The shutdown is one system call, on the
     /// thread that cancels or on the clock's; the first deadline waited for in the process starts that one. While a
     /// connection is being made there is no socket to guard yet: `TcpStream::connect_timeout` takes the
     /// [time left](Self::remaining).
