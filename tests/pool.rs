@@ -653,3 +653,53 @@ fn handles_go_through_catch_unwind_as_they_are() {
     unwind_safe::<watertight::Breaker>();
     unwind_safe::<watertight::Bulkhead>();
 }
+
+#[test]
+fn a_grant_is_taken_also_where_the_future_is_polled_on_an_own_worker() {
+    use std::task::{Context as Task, Poll, Waker};
+    let pool = pool(1, 1);
+    let (gate, _begun, release) = gated();
+    let first = pool.submit(gate).unwrap();
+    let (give, take) = channel();
+    let inner = pool.clone();
+    let polls = pool
+        .submit(move || {
+            let mut waits: watertight::pool::Submit<fn() -> u8, u8> = take.recv().unwrap();
+            let again = std::pin::Pin::new(&mut waits).poll(&mut Task::from_waker(Waker::noop()));
+            let Poll::Ready(Ok(handle)) = again else { panic!("refused beside its own grant: {again:?}") };
+            assert_eq!(inner.stats().in_flight, 2);
+            handle.join().unwrap()
+        })
+        .unwrap();
+    let mut waits = pool.submit_async((|| 7) as fn() -> u8);
+    assert!(std::pin::Pin::new(&mut waits).poll(&mut Task::from_waker(Waker::noop())).is_pending());
+    drop(release);
+    first.join().unwrap(); // its place is the one that waits' now
+    give.send(waits).unwrap();
+    assert_eq!(polls.join().unwrap(), 7);
+    shut(&pool);
+}
+
+/// What the drops of a context's values do is the job's doing, where the job is the last to hold the context.
+#[test]
+fn a_place_is_kept_while_the_values_of_a_jobs_context_are_dropped() {
+    struct Slow(Sender<()>, Mutex<Receiver<()>>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+            assert!(self.1.get_mut().unwrap().recv().is_err());
+        }
+    }
+    let pool = pool(1, 0);
+    let (gate, _begun, release) = gated();
+    let ((dropping, is_dropping), (go_on, waits)) = (channel(), channel::<()>());
+    let cx = Context::background().with_value(Slow(dropping, Mutex::new(waits)));
+    pool.job().context(&cx).execute(gate).unwrap();
+    drop(cx);
+    drop(release);
+    is_dropping.recv().unwrap();
+    assert_eq!(pool.stats().in_flight, 1);
+    assert!(pool.try_submit(|| ()).is_err());
+    drop(go_on);
+    shut(&pool);
+}

@@ -9,7 +9,7 @@ use crate::cancel::CancelToken;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
 use crate::queue::Queue;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, unique};
 use std::borrow::Cow;
 
 /// The most threads of one pool.
@@ -117,6 +117,7 @@ impl PoolBuilder {
         self.validate(threads)?;
         let places = threads + self.queue;
         let shared = Arc::new(Shared {
+            id: unique(),
             name: self.name,
             threads,
             queue_len: self.queue,

@@ -87,14 +87,16 @@ pub(super) fn fire_and_forget<F>(work: F, cx: Context, name: Option<Cow<'static,
 where
     F: FnOnce() + Send + 'static,
 {
-    fn at_work(worker: &Worker, cx: &Context, name: Option<&str>, work: impl FnOnce()) {
-        let _place = Taken::new(&worker.shared).by(worker.number);
-        Told { shared: &worker.shared, cx, name }.work(worker.number, work);
+    fn at_work(worker: &Worker, cx: Context, name: Option<Cow<'static, str>>, work: impl FnOnce()) {
+        let place = Taken::new(&worker.shared).by(worker.number);
+        Told { shared: &worker.shared, cx: &cx, name: name.as_deref() }.work(worker.number, work);
+        drop(cx); // its values' drops are the job's too
+        drop(place);
     }
     match (cx.is_background(), name) {
-        (true, None) => InlineJob::new(move |worker: &Worker| at_work(worker, &Context::background(), None, work)),
-        (false, None) => InlineJob::new(move |worker: &Worker| at_work(worker, &cx, None, work)),
-        (_, Some(name)) => InlineJob::new(move |worker: &Worker| at_work(worker, &cx, Some(&name), work)),
+        (true, None) => InlineJob::new(move |worker: &Worker| at_work(worker, Context::background(), None, work)),
+        (false, None) => InlineJob::new(move |worker: &Worker| at_work(worker, cx, None, work)),
+        (_, Some(name)) => InlineJob::new(move |worker: &Worker| at_work(worker, cx, Some(name), work)),
     }
 }
 
@@ -197,8 +199,8 @@ where
     /// Drops the claimed closure unrun, here and now, and completes the handle.
     fn shed_claimed(&self, work: F, cause: Interrupted) {
         self.meta.cx.in_scope(|| drop_quietly(work));
+        self.meta.told().shed(cause); // counted before the place is back, as what has run is
         self.ended(true);
-        self.meta.told().shed(cause);
         self.complete(Err(JobError::Shed(cause)));
     }
 

@@ -76,7 +76,7 @@ impl Places {
     pub(super) fn try_take(&self) -> Result<(), RejectReason> {
         let mut word = self.submitters.taken.load(Ordering::Relaxed);
         loop {
-            if word & (LINE | CLOSED) != 0 {
+            if word & (LINE | CLOSED) != 0 && !broken("places: who submits does not look for the line") {
                 self.past_the_line()?;
                 word = self.submitters.taken.load(Ordering::Relaxed);
                 continue;

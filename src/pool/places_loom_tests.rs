@@ -119,3 +119,24 @@ fn loom_closing_tells_exactly_one_that_the_last_place_is_back() {
     twin("places: the last one back is not told", closing_tells_exactly_one);
     twin("places: who gives back looks for the line without a fence", closing_tells_exactly_one);
 }
+
+/// Somebody waits; a place comes back while another, who has not waited, wants one.
+fn one_who_has_not_waited_against_the_line() {
+    let places = Arc::new(Places::new(1, 1));
+    places.try_take().unwrap();
+    let parker = Parker::new();
+    let waiter = Waiter::thread(&parker);
+    let number = places.join(waiter.clone()).unwrap().expect("it is full");
+    let (giver, other) = (places.clone(), places.clone());
+    let gives = spawn(move || giver.give_back(0));
+    let takes = spawn(move || other.try_take().is_ok());
+    assert!(!takes.join().unwrap(), "nobody overtakes");
+    gives.join().unwrap();
+    assert!(matches!(places.look(number, &waiter), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn loom_nobody_overtakes_those_in_line() {
+    model("nobody overtakes those in line", one_who_has_not_waited_against_the_line);
+    twin("places: who submits does not look for the line", one_who_has_not_waited_against_the_line);
+}

@@ -20,6 +20,8 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 pub(super) struct Shared {
+    /// Unlike any other pool's, ever.
+    pub(super) id: u64,
     pub(super) name: Cow<'static, str>,
     pub(super) threads: usize,
     pub(super) queue_len: usize,
@@ -32,31 +34,28 @@ pub(super) struct Shared {
 }
 
 thread_local! {
-    /// The address of the pool whose worker this thread is, 0 for none, and which of its workers.
+    /// The pool whose worker this thread is, 0 for none, and which of its workers. By a number that is given once: another
+    /// pool may come to lie at the same address while this thread, which has left, runs its thread-locals' destructors.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static WORKER_OF: Cell<(usize, usize)> = Cell::new((0, 0));
+    static WORKER_OF: Cell<(u64, usize)> = Cell::new((0, 0));
 }
 
 impl Shared {
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
     /// Says that this thread is the pool's own worker of this number. Beyond the last number: one that counts with those
     /// who are none.
     pub(super) fn mark_this_thread(&self, worker: usize) {
-        WORKER_OF.with(|pool| pool.set((self.address(), worker)));
+        WORKER_OF.with(|pool| pool.set((self.id, worker)));
     }
 
     /// Whether this thread is one of the pool's own workers.
     pub(super) fn is_own_worker(&self) -> bool {
-        WORKER_OF.try_with(Cell::get).is_ok_and(|(pool, _)| pool == self.address())
+        WORKER_OF.try_with(Cell::get).is_ok_and(|(pool, _)| pool == self.id)
     }
 
     /// Where this thread counts: the number of the worker it is, or the one after the last.
     pub(super) fn own_seat(&self) -> usize {
         match WORKER_OF.try_with(Cell::get) {
-            Ok((pool, worker)) if pool == self.address() => worker,
+            Ok((pool, worker)) if pool == self.id => worker,
             _ => self.threads,
         }
     }

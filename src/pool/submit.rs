@@ -222,13 +222,17 @@ where
 
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let ended = if std::mem::replace(&mut this.begun, true) { Ok(()) } else { this.cx.check() };
+        let in_line = std::mem::replace(&mut this.begun, true);
+        let ended = if in_line { Ok(()) } else { this.cx.check() };
+        // On one of the pool's own workers it would wait for itself.
         let own = this.shared.is_own_worker();
+        let at_once = || this.shared.try_place().map(|taken| Slot::new(taken, this.shared.clone()));
         let place = match ended {
             Err(why) => Err(why.into()),
-            // It would wait for itself.
-            Ok(()) if own => this.shared.try_place().map(|taken| Slot::new(taken, this.shared.clone())),
+            Ok(()) if own && !in_line => at_once(),
+            // Polled elsewhere before, it may have been granted a place since.
             Ok(()) => match Pin::new(&mut this.waiting).poll(task) {
+                Poll::Pending if own => at_once(),
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(place)) => place.map_err(|reason| this.shared.reason(reason)),
                 Poll::Ready(Err(why)) => Err(why.into()),

@@ -16,14 +16,39 @@ pub(crate) fn counted<T: ?Sized>(there: Arc<T>) -> Arc<T> {
 }
 
 /// Whether it is worth looking again before going to sleep: lets a moment pass if so, a longer one each time. In all
-/// some microseconds, less than a sleep and a wake cost. From the fourth time on others are let go first: whoever is
-/// waited for may want this core.
+/// some microseconds, less than a sleep and a wake cost. From the fourth time on others are let go first, whoever is
+/// waited for may want this core; but not where that has cost a time slice, because something else runs on it.
 pub(crate) fn look_again(looks: &mut u32) -> bool {
     *looks += 1;
     match *looks {
         1..=3 => (0..1 << *looks).for_each(|_| ::std::hint::spin_loop()),
-        4..=10 => ::std::thread::yield_now(),
+        4..=10 => return let_others_go(),
         _ => return false,
+    }
+    true
+}
+
+/// How many looks are still to do without yielding, for all threads: they share the machine.
+static WITHOUT: atomic::AtomicU32 = atomic::AtomicU32::new(0);
+
+/// A yield that takes longer has given the core to something that keeps it: milliseconds, which no deadline allows for.
+const COSTLY: ::std::time::Duration = ::std::time::Duration::from_micros(100);
+
+/// One look in so many tries whether the core is free again.
+const SPELL: u32 = 10_000;
+
+/// Yields, unless that was costly of late. False: do not look again.
+fn let_others_go() -> bool {
+    // Approximate where threads race, which harms nobody.
+    let without = WITHOUT.load(atomic::Ordering::Relaxed);
+    if without > 0 {
+        WITHOUT.store(without - 1, atomic::Ordering::Relaxed);
+        return false;
+    }
+    let before = Instant::now();
+    ::std::thread::yield_now();
+    if before.elapsed() > COSTLY {
+        WITHOUT.store(SPELL, atomic::Ordering::Relaxed);
     }
     true
 }
