@@ -4,7 +4,7 @@ pub(crate) use ::std::sync::{Arc, OnceLock};
 pub(crate) use ::std::thread_local;
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 
-use ::std::time::Instant;
+use ::std::time::{Duration, Instant};
 
 pub(crate) mod atomic {
     pub(crate) use ::std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -28,27 +28,30 @@ pub(crate) fn look_again(looks: &mut u32) -> bool {
     true
 }
 
-/// How many looks are still to do without yielding, for all threads: they share the machine.
-static WITHOUT: atomic::AtomicU32 = atomic::AtomicU32::new(0);
-
 /// A yield that takes longer has given the core to something that keeps it: milliseconds, which no deadline allows for.
-const COSTLY: ::std::time::Duration = ::std::time::Duration::from_micros(100);
+const COSTLY: Duration = Duration::from_micros(100);
 
-/// One look in so many tries whether the core is free again.
-const SPELL: u32 = 10_000;
+/// So many times what it has cost is not to be paid again.
+const SPELL: u32 = 20;
+
+/// Until when not to yield, in microseconds since `BEGUN`; for all threads, which share the machine.
+static WITHOUT: atomic::AtomicU64 = atomic::AtomicU64::new(0);
+static BEGUN: OnceLock<Instant> = OnceLock::new();
 
 /// Yields, unless that was costly of late. False: do not look again.
 fn let_others_go() -> bool {
-    // Approximate where threads race, which harms nobody.
-    let without = WITHOUT.load(atomic::Ordering::Relaxed);
-    if without > 0 {
-        WITHOUT.store(without - 1, atomic::Ordering::Relaxed);
+    let begun = *BEGUN.get_or_init(Instant::now);
+    let before = begun.elapsed();
+    if before.as_micros() < u128::from(WITHOUT.load(atomic::Ordering::Relaxed)) {
         return false;
     }
-    let before = Instant::now();
     ::std::thread::yield_now();
-    if before.elapsed() > COSTLY {
-        WITHOUT.store(SPELL, atomic::Ordering::Relaxed);
+    let after = begun.elapsed();
+    let cost = after - before;
+    if cost > COSTLY {
+        let until = (after + cost * SPELL).as_micros();
+        // Whichever thread is the last to say so.
+        WITHOUT.store(u64::try_from(until).unwrap_or(u64::MAX), atomic::Ordering::Relaxed);
     }
     true
 }
