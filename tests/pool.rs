@@ -116,6 +116,10 @@ fn panics_in_drops_and_observers_harm_nobody() {
     let bomb = DropBomb;
     assert!(pool.submit(move || drop(bomb)).unwrap().join().is_err());
     drop(pool.submit(|| DropBomb).unwrap());
+    let finished = pool.submit(|| DropBomb).unwrap();
+    assert_eq!(pool.submit(|| 4).unwrap().join().unwrap(), 4);
+    assert!(finished.is_finished());
+    drop(finished); // on this thread
     pool.execute(|| std::panic::panic_any(DropBomb)).unwrap();
     let (job, begun, go) = gated();
     pool.execute(job).unwrap();

@@ -7,7 +7,7 @@
 use super::job::{Job, ResultWait};
 use crate::context::{Context, ContextWait};
 use crate::error::{CancelCause, Interrupted, JobError};
-use crate::sync::{Arc, Waiter, look_again};
+use crate::sync::{Arc, Waiter, drop_quietly, look_again};
 use crate::wait::{Wait, Waiting, block_on};
 use std::fmt;
 use std::future::Future;
@@ -216,6 +216,10 @@ impl<T> Drop for JobHandle<T> {
         self.job.detach();
         if self.cancel_on_drop && !self.is_finished() {
             self.cancel_because(CancelCause::Dropped);
+        }
+        // A result that is there and that nobody took: what its drop does harms nobody, here as on a worker.
+        if let Some(result) = self.take() {
+            drop_quietly(result);
         }
     }
 }
