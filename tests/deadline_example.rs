@@ -2,33 +2,19 @@
 //!
 //! The example judges the numbers itself and says so by its exit code; here it is only seen that it looked at all of them.
 
+mod programs;
+
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::thread;
-use std::time::Duration;
 
+use programs::{built, eventually, has_ended, state};
 use rustix::process::{Pid, Signal, kill_process};
 
-const TRIES: usize = 2_000;
-const PAUSE: Duration = Duration::from_millis(5);
-
-/// Built here, as cargo builds it only as a test of its own.
 fn example() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let built = test.parent().and_then(Path::parent).unwrap();
-        let profile = match built.file_name().and_then(|name| name.to_str()).unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "deadline", "--profile", profile, "--target-dir"]);
-        assert!(cargo.arg(built.parent().unwrap()).status().unwrap().success());
-        built.join("examples").join("deadline")
-    })
+    PATH.get_or_init(|| built("deadline"))
 }
 
 /// The parts of the story, (a) to (d).
@@ -82,27 +68,6 @@ fn the_budget_shrinks_from_hop_to_hop_and_the_last_hop_stops_when_the_client_goe
     assert_eq!(figure(too_short, "requests sent to the second process"), 0);
     let at_rest = "in flight now: gateway 0, second process 0";
     assert!([enough, hangs_up, too_short].iter().all(|part| part.contains(at_rest)), "{story}");
-}
-
-/// Whether a process has ended; one that nobody has waited for yet has.
-fn has_ended(pid: Pid) -> bool {
-    state(pid).is_none_or(|state| state == 'Z')
-}
-
-fn state(pid: Pid) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
-}
-
-/// Looks at a condition again and again; how long it takes is bounded, and not what is tested.
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..TRIES {
-        if condition() {
-            return;
-        }
-        thread::sleep(PAUSE);
-    }
-    panic!("never happened: {what}");
 }
 
 /// Killed when dropped.

@@ -1,6 +1,8 @@
 //! The drain example from outside: its ways agree, what cannot be read is told of and harms nothing else, Ctrl-C ends it
 //! in good order, and the pool never has more in hand than its bound.
 
+mod programs;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -15,22 +17,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Built here, as cargo builds it only as a test of its own.
 fn example() -> Command {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    let path = PATH.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let built = test.parent().and_then(Path::parent).unwrap();
-        let profile = match built.file_name().and_then(|name| name.to_str()).unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "drain", "--profile", profile, "--target-dir"]);
-        assert!(cargo.arg(built.parent().unwrap()).status().unwrap().success());
-        built.join("examples").join("drain")
-    });
-    let mut command = Command::new(path);
+    let mut command = Command::new(PATH.get_or_init(|| programs::built("drain")));
     command.stdin(Stdio::null());
     command
 }

@@ -1,53 +1,30 @@
 //! The gateway example from outside: bad input is a clear error, and a dependency or a client that goes away is a defined
 //! outcome after which nothing is lost, hung or leaked.
-//!
-//! The example is built here, as cargo builds it only as a test of its own: a moment's work when it is up to date.
+
+mod programs;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use programs::{built, eventually, has_ended};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::net::TcpSocket;
 
 const ROUTES: [&str; 3] = ["payments", "orders", "recommendations"];
-const TRIES: usize = 2_000;
-const PAUSE: Duration = Duration::from_millis(5);
 
 fn example() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let built = test.parent().and_then(Path::parent).unwrap();
-        let profile = match built.file_name().and_then(|name| name.to_str()).unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "gateway", "--profile", profile, "--target-dir"]);
-        assert!(cargo.arg(built.parent().unwrap()).status().unwrap().success());
-        built.join("examples").join("gateway")
-    })
+    PATH.get_or_init(|| built("gateway"))
 }
 
 fn run(args: &[&str]) -> Output {
     Command::new(example()).args(args).stdin(Stdio::null()).output().unwrap()
-}
-
-/// Looks at a condition again and again; how long it takes is bounded, and not what is tested.
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..TRIES {
-        if condition() {
-            return;
-        }
-        thread::sleep(PAUSE);
-    }
-    panic!("never happened: {what}");
 }
 
 /// A gateway in a process of its own, killed when dropped.
@@ -288,12 +265,6 @@ fn a_client_that_disconnects_leaves_nothing_behind() {
     assert_eq!(orphans["jobs"], 5, "{orphans}");
     gateway.set_fault("orders", "fault=none");
     eventually("orders answers", || gateway.get("/orders").status == 200);
-}
-
-/// Whether a process has ended; one that nobody has waited for yet has.
-fn has_ended(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.map_or(true, |s| s.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
 }
 
 #[test]

@@ -30,8 +30,8 @@ impl CancelToken {
     /// A token of ours for tokio-util's: *either side cancels the other*.
     ///
     /// When tokio's `cancel()` has cancelled `tokio`, or a parent of it, and returns, this token is cancelled and its
-    /// callbacks have run, on that thread; and the other way round, [`to_tokio`](Self::to_tokio) says how. tokio's tokens have no causes: cancelled from that
-    /// side, this one says [`Requested`](CancelCause::Requested).
+    /// callbacks have run, on that thread; and the other way round, [`to_tokio`](Self::to_tokio) says how. tokio's tokens
+    /// have no causes: cancelled from that side, this one says [`Requested`](CancelCause::Requested).
     ///
     /// It holds `tokio` as a clone would, for as long as somebody holds this token or one below it, and then gives
     /// everything back. So make one per request of a service's token as you like.

@@ -6,14 +6,13 @@ use crate::sync::Arc;
 
 impl Node {
     /// How many waiters, callbacks and children are registered.
-    #[cfg(test)]
     pub(super) fn registrations(&self) -> usize {
         let inner = self.inner.lock();
         inner.children.len() + inner.others.len()
     }
 
     /// How many nodes it keeps alive in a row, itself included.
-    #[cfg(all(test, not(watertight_loom)))]
+    #[cfg(not(watertight_loom))]
     pub(super) fn depth(node: &Arc<Self>) -> usize {
         let (mut depth, mut at) = (0, Some(node.clone()));
         while let Some(node) = at {

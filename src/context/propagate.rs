@@ -56,8 +56,8 @@ pub trait Propagate: Send + Sync + 'static {
     type Entered: 'static;
 
     /// Takes this thread's state along, when a job is submitted. With `None` nothing is entered around the job, which then
-    /// finds whatever its thread has: nothing on a worker, but a [join](crate::JobHandle::join) on one of the pool's own workers may run the
-    /// job inside of another. Where that matters, carry the empty state. It should be quick.
+    /// finds whatever its thread has: nothing on a worker, but a [join](crate::JobHandle::join) on one of the pool's own
+    /// workers may run the job inside of another. Where that matters, carry the empty state. It should be quick.
     fn capture(&self) -> Option<Self::Carried>;
 
     /// Makes what is carried this thread's state, around a job.

@@ -1,9 +1,10 @@
-//! The token of a context: inherited, or, below a deadline of its own, a child of what it inherited.
+//! The token of a context: inherited, or, for a context made with a deadline and for a job's, a child of what it
+//! inherited.
 //!
 //! **States** of a token of one's own: not asked for → made, a child of the inherited one; or → passed, if the deadline
 //! is noticed before anybody asks. **Invariants.** 1. What a context with a ceiling fires belongs to contexts of that
-//! ceiling or a sooner one, by the same clock: whoever tightens the ceiling, or changes the clock below one, has a token
-//! of its own. So nobody is told of a deadline that is not theirs. 2. Everything made from a context stands below its
+//! ceiling or a sooner one, by the same clock: whoever asks for a deadline, or changes the clock below one, has a token of
+//! its own. So nobody is told of a deadline that is not theirs. 2. Everything made from a context stands below its
 //! token: making it asks for the token first. 3. A deadline is fired at the ceiling only: before it, somebody may have
 //! extended it. **Locking.** None: the cell is set once, and who comes second takes what is there.
 

@@ -50,7 +50,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// Worker threads behind a bounded queue.
 ///
-/// A cheap handle; clones are the same pool. Submitted closures run in the order of their admission, each in the
+/// A cheap handle; clones are the same pool. Submitted closures begin in the order in which they were queued, each in the
 /// [context](Context) of whoever submitted it. **A place belongs to the running job, not to the caller**: when a caller
 /// times out or drops its handle, the place stays taken until the job really ends.
 ///

@@ -21,7 +21,7 @@ pub struct PoolStats {
     pub alive: usize,
     /// Admitted and not yet ended: queued and running together.
     pub in_flight: usize,
-    /// Running now.
+    /// Running now. A job that runs another on its own thread, by joining it, counts beside it: so it may exceed `threads`.
     pub running: usize,
     /// Waiting for a worker.
     pub queued: usize,

@@ -1,8 +1,8 @@
 //! The ground: the only room that names a synchronisation crate.
 //!
 //! Everything above takes its locks, atomics, cells and threads from here, and here they come in two forms with the
-//! same names: the real ones (`std.rs`: parking_lot, std) and the modelled ones (`loom.rs`), chosen
-//! by `cfg(watertight_loom)`. The cfg has a name of its own so that neither a dependent's `--cfg loom` nor ours
+//! same names: the real ones (`std.rs`: parking_lot, std, crossbeam-channel's select, which has no modelled side) and the
+//! modelled ones (`loom.rs`), chosen by `cfg(watertight_loom)`. The cfg has a name of its own so that neither a dependent's `--cfg loom` nor ours
 //! switches anybody else's crate.
 //!
 //! **The contract between model and reality.** loom sees only its own types. What it says of the crate is said about
