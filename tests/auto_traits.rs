@@ -14,7 +14,8 @@ use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{
-    Arrived, BranchError, Incomplete, JobBuilder, Partial, PoolBuilder, PoolStats, StillRunning, Submit,
+    Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Slot,
+    Slots, StillRunning, Submit, WhenFull,
 };
 use watertight::retry::Schedule;
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
@@ -57,6 +58,8 @@ fn everything_public_is_send_sync_and_debug() {
     #[cfg(feature = "http")]
     shared::<watertight::wire::http::Extracted>();
     shared::<(BreakerState, Event<'_>)>();
+    shared::<(OnFull, Decide, WhenFull<'_>, Slot, Slots)>();
+    future::<Reserve>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();

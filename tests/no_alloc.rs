@@ -152,6 +152,9 @@ fn jobs_allocate_so_much() {
         handles.drain(..).for_each(|handle| _ = black_box(handle.join().unwrap()));
     });
     assert_eq!(joined, 2 * JOBS, "a cell and a context");
+    let mut sum = 0;
+    let called = asked_for(|| (0..JOBS).for_each(|n| pool.call(|| sum += black_box(n)).unwrap()));
+    assert_eq!(called, 0, "a call's closure and its result lie on the caller's stack");
     pool.shutdown(&Context::background()).unwrap();
 }
 

@@ -250,7 +250,7 @@ impl Inner {
         let (inner, of_worker) = (this.clone(), attempt.clone());
         let job = move || inner.on_worker(&of_worker, number, work);
         let Place::OnThreads(slot) = running.place else { unreachable!("a job has a place on threads") };
-        (attempt, slot.submit(job, cx))
+        (attempt, slot.submit_in(job, cx))
     }
 
     fn on_worker<W, T, E>(

@@ -3,7 +3,7 @@
 use crate::error::{CancelCause, Interrupted};
 
 /// The number of a cause that has a text. A text does not fit the word: it is kept behind the lock.
-pub(super) const TEXT: u8 = 5;
+pub(super) const TEXT: u8 = 6;
 
 pub(super) fn encode(why: Interrupted) -> (u8, &'static str) {
     match why {
@@ -11,6 +11,7 @@ pub(super) fn encode(why: Interrupted) -> (u8, &'static str) {
         Interrupted::Cancelled(CancelCause::Shutdown) => (2, ""),
         Interrupted::Cancelled(CancelCause::Dropped) => (3, ""),
         Interrupted::DeadlinePassed => (4, ""),
+        Interrupted::Cancelled(CancelCause::Displaced) => (5, ""),
         Interrupted::Cancelled(CancelCause::Because(text)) => (TEXT, text),
     }
 }
@@ -21,6 +22,7 @@ pub(super) fn decode(code: u8, text: &'static str) -> Interrupted {
         2 => Interrupted::Cancelled(CancelCause::Shutdown),
         3 => Interrupted::Cancelled(CancelCause::Dropped),
         4 => Interrupted::DeadlinePassed,
+        5 => Interrupted::Cancelled(CancelCause::Displaced),
         _ => Interrupted::Cancelled(CancelCause::Because(text)),
     }
 }

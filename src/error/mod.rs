@@ -32,6 +32,8 @@ pub enum CancelCause {
     Shutdown,
     /// Nobody is left to want it: its handle or future was dropped.
     Dropped,
+    /// Newer work took its place, or it was the newest where there was none.
+    Displaced,
     /// A reason of the user's.
     Because(&'static str),
 }
@@ -42,6 +44,7 @@ impl fmt::Display for CancelCause {
             Self::Requested => "requested",
             Self::Shutdown => "shut down",
             Self::Dropped => "nobody waits for it",
+            Self::Displaced => "displaced",
             Self::Because(why) => why,
         })
     }

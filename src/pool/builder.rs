@@ -1,6 +1,7 @@
 //! [`PoolBuilder`]: what a pool is made of, checked in one place.
 
 use super::lifecycle::Lifecycle;
+use super::on_full::OnFull;
 use super::places::Places;
 use super::shared::Shared;
 use super::stats::Counters;
@@ -24,6 +25,7 @@ const MAX_QUEUE: usize = 1 << 20;
 /// | [`threads`](Self::threads) | the CPUs this process may use, as `num_cpus` counts them | 1 to 16,384 |
 /// | [`queue`](Self::queue) | 1,024 | 0 to 1,048,576 |
 /// | [`stack_size`](Self::stack_size) | the system's | 64 KiB to 1 GiB |
+/// | [`on_full`](Self::on_full) | [`OnFull::Wait`] | |
 /// | [`observer`](Self::observer) | none | |
 ///
 /// # Examples
@@ -45,11 +47,19 @@ pub struct PoolBuilder {
     queue: usize,
     stack_size: Option<usize>,
     observed: Observed,
+    on_full: OnFull,
 }
 
 impl PoolBuilder {
     pub(super) fn new(name: Cow<'static, str>) -> Self {
-        Self { name, threads: None, queue: 1024, stack_size: None, observed: Observed::default() }
+        Self {
+            name,
+            threads: None,
+            queue: 1024,
+            stack_size: None,
+            observed: Observed::default(),
+            on_full: OnFull::Wait,
+        }
     }
 
     /// How many worker threads, all started by [`build`](Self::build); never more, never fewer.
@@ -69,6 +79,12 @@ impl PoolBuilder {
     /// The stack of each worker, in bytes.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
+        self
+    }
+
+    /// What to do with a job for which there is no place.
+    pub fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
         self
     }
 
@@ -121,6 +137,7 @@ impl PoolBuilder {
             name: self.name,
             threads,
             queue_len: self.queue,
+            on_full: self.on_full,
             places: Places::new(places, threads),
             queue: Queue::new(places),
             life: Mutex::new(Lifecycle::new(threads)),

@@ -13,7 +13,7 @@
 use super::handle::JobHandle;
 use super::shared::Shared;
 use super::slot::{Slot, Taken};
-use super::worker::Worker;
+use super::worker::{Evicts, Worker};
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError, PanicPayload};
 use crate::event::Event;
@@ -34,10 +34,10 @@ pub(super) struct Meta {
 
 /// A job as it is told of: for one with a handle its `Meta`, for one without what it has of it.
 #[derive(Clone, Copy)]
-struct Told<'a> {
-    shared: &'a Shared,
-    cx: &'a Context,
-    name: Option<&'a str>,
+pub(super) struct Told<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) cx: &'a Context,
+    pub(super) name: Option<&'a str>,
 }
 
 impl Meta {
@@ -48,12 +48,12 @@ impl Meta {
 
 impl Told<'_> {
     /// Counted and told in the job's own context.
-    fn shed(&self, cause: Interrupted) {
+    pub(super) fn shed(&self, cause: Interrupted) {
         self.cx.in_scope(|| self.shared.shed(self.name, cause));
     }
 
     /// Runs user code in the job's context; a panic becomes a value and is counted and told.
-    fn run_caught<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
+    pub(super) fn run_caught<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
         let counters = &self.shared.counters;
         counters.begun(seat);
         let ran = catch_unwind(AssertUnwindSafe(|| self.cx.in_scope(work)));
@@ -67,18 +67,21 @@ impl Told<'_> {
     }
 
     /// Does the whole of a job without a handle.
-    fn work(&self, seat: usize, work: impl FnOnce()) {
+    pub(super) fn work(&self, seat: usize, work: impl FnOnce()) {
         match self.cx.check() {
             Ok(()) => {
                 if let Err(payload) = self.run_caught(seat, work) {
                     self.cx.in_scope(|| drop_quietly(payload));
                 }
             }
-            Err(cause) => {
-                self.cx.in_scope(|| drop_quietly(work));
-                self.shed(cause);
-            }
+            Err(cause) => self.drop_unrun(work, cause),
         }
+    }
+
+    /// Drops a closure that is not to run, counted and told.
+    pub(super) fn drop_unrun<F>(&self, work: F, cause: Interrupted) {
+        self.cx.in_scope(|| drop_quietly(work));
+        self.shed(cause);
     }
 }
 
@@ -88,8 +91,14 @@ where
     F: FnOnce() + Send + 'static,
 {
     fn at_work(worker: &Worker, cx: Context, name: Option<Cow<'static, str>>, work: impl FnOnce()) {
+        let told = Told { shared: &worker.shared, cx: &cx, name: name.as_deref() };
+        if let Some(evicts) = &worker.evicts {
+            told.drop_unrun(work, evicts.cause);
+            evicts.dropped.set(true);
+            return evicts.kept.set(true);
+        }
         let place = Taken::new(&worker.shared).by(worker.number);
-        Told { shared: &worker.shared, cx: &cx, name: name.as_deref() }.work(worker.number, work);
+        told.work(worker.number, work);
         drop(cx); // its values' drops are the job's too
         drop(place);
     }
@@ -110,8 +119,18 @@ pub(super) trait Job<T>: Send + Sync {
     fn shed(&self, cause: Interrupted) -> bool;
     /// The handle is gone.
     fn detach(&self);
-    /// Its entry has left the queue: does what is left to do, or, `unrun`, sheds that.
-    fn popped(&self, unrun: bool);
+    /// Its entry has left the queue: does what is left to do.
+    fn popped(&self, popped: Popped<'_>);
+}
+
+/// Why an entry has left the queue.
+#[derive(Clone, Copy)]
+pub(super) enum Popped<'a> {
+    ByWorker,
+    /// To be dropped, with its place for whoever took it out.
+    Evicted(&'a Evicts),
+    /// The entry was dropped where it lay.
+    Dropped,
 }
 
 /// A job with a handle.
@@ -137,21 +156,35 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let job = admitted(slot, f, cx, name);
+    let job = cell_of(slot, f, cx, name);
     job.meta().shared.queue.push(entry(job.clone()));
     JobHandle::new(job)
 }
 
 /// The job in its cell.
-pub(super) fn admitted<F, T>(slot: Slot, f: F, cx: &Context, name: Option<Cow<'static, str>>) -> Arc<dyn Job<T>>
+pub(super) fn cell_of<F, T>(slot: Slot, f: F, cx: &Context, name: Option<Cow<'static, str>>) -> Arc<dyn Job<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    in_cell(slot.hand_over(), true, f, cx, name)
+}
+
+/// The job in its cell, with a place and an entry in the queue to come, or with neither.
+pub(super) fn in_cell<F, T>(
+    shared: Arc<Shared>,
+    queued: bool,
+    f: F,
+    cx: &Context,
+    name: Option<Cow<'static, str>>,
+) -> Arc<dyn Job<T>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     let cx = cx.child();
-    let shared = slot.hand_over();
     shared.accepted(&cx, name.as_deref());
-    let state = State { work: Some(f), holds: true, popped: false, ended: false, detached: false };
+    let state = State { work: Some(f), holds: queued, popped: !queued, ended: false, detached: false };
     let cell = Cell { state: Mutex::new(state), latch: Latch::new(), meta: Meta { cx, name, shared } };
     counted(crate::sync::Shared::new(cell))
 }
@@ -159,7 +192,7 @@ where
 /// What the queue holds of it.
 pub(super) fn entry<T: Send + 'static>(job: Arc<dyn Job<T>>) -> InlineJob<Worker> {
     let entry = Entry(Some(job));
-    InlineJob::new(move |_: &Worker| entry.work())
+    InlineJob::new(move |worker: &Worker| entry.work(worker))
 }
 
 impl<F, T> Cell<F, T>
@@ -270,18 +303,28 @@ where
         self.state.lock().detached = true;
     }
 
-    fn popped(&self, unrun: bool) {
+    fn popped(&self, popped: Popped<'_>) {
         let mut state = self.state.lock();
         state.popped = true;
-        // Shed or claimed by somebody else, it is an empty husk; if that has ended too, its place is free.
-        let free = state.ended && std::mem::take(&mut state.holds);
         let work = state.work.take();
+        let evicted = matches!(popped, Popped::Evicted(_));
+        // Shed or claimed by somebody else, it is an empty husk; if that has ended too, its place is free.
+        let free = (state.ended || (evicted && work.is_some())) && std::mem::take(&mut state.holds);
         drop(state);
-        self.give_back(free);
-        match work {
-            Some(work) if unrun => self.shed_claimed(work, Interrupted::Cancelled(CancelCause::Shutdown)),
-            Some(work) => self.run_or_shed(work),
-            None => {}
+        let cause = match popped {
+            Popped::ByWorker => None,
+            Popped::Dropped => Some(Interrupted::Cancelled(CancelCause::Shutdown)),
+            Popped::Evicted(evicts) => {
+                evicts.kept.set(free);
+                evicts.dropped.set(work.is_some());
+                Some(evicts.cause)
+            }
+        };
+        self.give_back(free && (!evicted || broken("full: a displaced job gives its place back too")));
+        match (work, cause) {
+            (Some(work), Some(cause)) => self.shed_claimed(work, cause),
+            (Some(work), None) => self.run_or_shed(work),
+            (None, _) => {}
         }
     }
 }
@@ -290,9 +333,9 @@ where
 struct Entry<T: Send + 'static>(Option<Arc<dyn Job<T>>>);
 
 impl<T: Send + 'static> Entry<T> {
-    fn work(mut self) {
+    fn work(mut self, worker: &Worker) {
         let Some(job) = self.0.take() else { return };
-        job.popped(false);
+        job.popped(worker.evicts.as_ref().map_or(Popped::ByWorker, Popped::Evicted));
         if broken("job: the worker keeps what it has done") {
             std::mem::forget(job);
             return;
@@ -304,7 +347,7 @@ impl<T: Send + 'static> Entry<T> {
 impl<T: Send + 'static> Drop for Entry<T> {
     fn drop(&mut self) {
         if let Some(job) = self.0.take() {
-            job.popped(true);
+            job.popped(Popped::Dropped);
         }
     }
 }

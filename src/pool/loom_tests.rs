@@ -98,7 +98,7 @@ fn a_deadline_behind_a_stuck_worker() {
     let pool = pool(1, 1);
     let (time, gate) = (ManualClock::new(), CancelToken::new());
     let held = gate.clone();
-    pool.execute(move || drop(held.wait(&for_ever()))).unwrap();
+    pool.execute(move || _ = held.wait(&for_ever())).unwrap();
     let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(1));
     let runs = Arc::new(AtomicUsize::new(0));
     let handle = pool.job().context(&cx).submit(counted(&runs)).unwrap();
@@ -208,7 +208,7 @@ fn loom_the_last_handle_may_be_dropped_inside_a_worker() {
 fn an_unpolled_grant_against_drain() {
     let pool = pool(1, 0);
     let first = pool.submit(|| ()).unwrap();
-    let mut waiting = SlotWait::new(&pool.owner.shared);
+    let mut waiting = SlotWait::new(&pool.owner.shared, 1);
     let asked = waiting.poll_wait(&Waiter::thread(&Parker::new()));
     if let Poll::Ready(place) = asked {
         return drop(place); // the first job had ended already: no race

@@ -10,35 +10,45 @@
 //! workers claims what is still queued. **Locking.** The places', the lifecycle's, a job's and a latch's lock are each
 //! held alone.
 
+mod batch_submit;
 mod builder;
+mod call;
+#[cfg(all(test, watertight_loom))]
+mod full_loom_tests;
 mod handle;
 mod job;
 mod lifecycle;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
+mod on_full;
 mod partial;
 #[cfg(all(test, watertight_loom))]
 mod partial_loom_tests;
 mod places;
 #[cfg(all(test, watertight_loom))]
 mod places_loom_tests;
+mod reserve;
 mod shared;
 mod slot;
 mod stats;
 mod submit;
+mod submit_async;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
+mod unqueued;
 mod worker;
 
 pub use builder::PoolBuilder;
 pub use handle::JobHandle;
+pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
-pub(crate) use slot::Slot;
+pub use slot::{Slot, Slots};
 pub use stats::PoolStats;
-pub use submit::{JobBuilder, Submit};
+pub use submit::JobBuilder;
+pub use submit_async::{Reserve, Submit};
 
 use crate::context::Context;
-use crate::error::{CallError, Interrupted, RejectReason, Rejected};
+use crate::error::{CallError, Interrupted, Rejected};
 use crate::sync::{Arc, broken};
 use crate::wait::block_on;
 use lifecycle::Stage;
@@ -132,6 +142,40 @@ impl Pool {
         T: Send + 'static,
     {
         self.job().submit(f)
+    }
+
+    /// Submits `f`, or runs it here and now if there is no place for it, on this thread and in the job's context; the handle
+    /// then has its result. Never waits for a place: whoever submits is as slow as the job, and so cannot submit faster than
+    /// jobs are done. For work that is submitted from the pool's own jobs it cannot be refused for want of a place.
+    ///
+    /// # Blocking
+    ///
+    /// For as long as `f` runs, if it runs here.
+    ///
+    /// # Errors
+    ///
+    /// `f`, unrun, with [`ShuttingDown`](crate::RejectReason::ShuttingDown), or that the ambient context has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::Pool;
+    ///
+    /// let pool = Pool::builder("tree").threads(1).queue(0).build()?;
+    /// let inner = pool.clone();
+    /// let sum = pool.submit(move || {
+    ///     let left = inner.submit_or_run(|| 20).unwrap(); // no place: runs here
+    ///     left.join().unwrap() + 22
+    /// })?;
+    /// assert_eq!(sum.join()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn submit_or_run<F, T>(&self, f: F) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.job().submit_or_run(f)
     }
 
     /// [`submit`](Self::submit) as a future. The ambient context is read now, not at the first poll. Polled on one of the
@@ -242,12 +286,6 @@ impl Pool {
     /// What it has done and is doing.
     pub fn stats(&self) -> PoolStats {
         self.owner.shared.stats()
-    }
-
-    /// A place now, or not at all.
-    pub(crate) fn try_reserve(&self) -> Result<Slot, RejectReason> {
-        let shared = &self.owner.shared;
-        shared.try_place().map(|taken| Slot::new(taken, shared.clone()))
     }
 
     /// Its name.

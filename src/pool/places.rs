@@ -20,7 +20,7 @@ use crate::error::RejectReason;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard, Waiter, broken};
 use crate::wait::line::{Line, Place};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::task::Poll;
 
 /// Somebody waits in line.
@@ -52,17 +52,23 @@ struct Submitters {
 }
 
 struct State {
-    line: Line<Waiter>,
-    /// Served, but not yet come back to take it.
-    granted: BTreeSet<Place>,
+    line: Line<Waits>,
+    /// Served with so many, but not yet come back to take them.
+    granted: BTreeMap<Place, u64>,
     closed: bool,
     /// Somebody was told that the last one is back.
     told: bool,
 }
 
+/// One in line: whom to wake, and how many places it waits for, all at once.
+struct Waits {
+    places: u64,
+    waiter: Waiter,
+}
+
 impl Places {
     pub(super) fn new(capacity: usize, workers: usize) -> Self {
-        let state = State { line: Line::new(), granted: BTreeSet::new(), closed: false, told: false };
+        let state = State { line: Line::new(), granted: BTreeMap::new(), closed: false, told: false };
         Self {
             capacity: capacity as u64,
             submitters: Submitters { taken: AtomicU64::new(0), ceiling: AtomicU64::new(capacity as u64) },
@@ -72,8 +78,9 @@ impl Places {
         }
     }
 
-    /// A place now, or not at all.
-    pub(super) fn try_take(&self) -> Result<(), RejectReason> {
+    /// So many places now, or none at all.
+    pub(super) fn try_take(&self, places: usize) -> Result<(), RejectReason> {
+        let places = places as u64;
         let mut word = self.submitters.taken.load(Ordering::Relaxed);
         loop {
             if word & (LINE | CLOSED) != 0 && !broken("places: who submits does not look for the line") {
@@ -81,19 +88,24 @@ impl Places {
                 word = self.submitters.taken.load(Ordering::Relaxed);
                 continue;
             }
-            if !self.has_room(word >> FLAGS) {
+            if !self.has_room(word >> FLAGS, places) {
                 return Err(self.full(0));
             }
             if broken("places: who submits looks first and takes later") {
-                self.submitters.taken.fetch_add(1 << FLAGS, Ordering::AcqRel);
+                self.submitters.taken.fetch_add(places << FLAGS, Ordering::AcqRel);
                 return Ok(());
             }
-            let more = word + (1 << FLAGS);
+            let more = word + (places << FLAGS);
             match self.submitters.taken.compare_exchange_weak(word, more, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(now) => word = now,
             }
         }
+    }
+
+    /// Whether so many could be taken if all were free.
+    pub(super) fn can_ever_take(&self, places: usize) -> bool {
+        places as u64 <= self.capacity
     }
 
     /// With the flags up: refuses, unless those who waited have all been served.
@@ -109,15 +121,15 @@ impl Places {
         if waiting > 0 { Err(self.full(waiting)) } else { Ok(()) }
     }
 
-    /// Whether there is a place beyond `taken`. Counts again if there was none when somebody last looked.
-    fn has_room(&self, taken: u64) -> bool {
-        if taken < self.submitters.ceiling.load(Ordering::Acquire) {
+    /// Whether there are so many places beyond `taken`. Counts again if there were not when somebody last looked.
+    fn has_room(&self, taken: u64, places: u64) -> bool {
+        if taken + places <= self.submitters.ceiling.load(Ordering::Acquire) {
             return true;
         }
         let ceiling = self.count_back() + self.capacity;
         // Two may write it in any order: a ceiling too low is looked at again, and none is ever too high.
         self.submitters.ceiling.store(ceiling, Ordering::Release);
-        taken < ceiling
+        taken + places <= ceiling
     }
 
     fn count_back(&self) -> u64 {
@@ -132,11 +144,17 @@ impl Places {
     fn serve(&self, state: &mut State) -> Vec<Waiter> {
         let mut served = Vec::new();
         // With the flag up only lock holders take.
-        while state.line.len() > 0 && self.has_room(self.taken()) {
-            self.submitters.taken.fetch_add(1 << FLAGS, Ordering::AcqRel);
-            if let Some((number, waiter)) = state.line.serve() {
-                state.granted.insert(number);
-                served.push(waiter);
+        while let Some(mut places) = state.line.first().map(|waits| waits.places) {
+            if broken("places: who waits for many is given what there is") {
+                places = 1;
+            }
+            if !self.has_room(self.taken(), places) {
+                break;
+            }
+            self.submitters.taken.fetch_add(places << FLAGS, Ordering::AcqRel);
+            if let Some((number, waits)) = state.line.serve() {
+                state.granted.insert(number, places);
+                served.push(waits.waiter);
             }
         }
         if state.line.len() == 0 {
@@ -150,19 +168,19 @@ impl Places {
         self.submitters.taken.load(Ordering::Acquire) >> FLAGS
     }
 
-    /// A place now, or a number in the line; the line's waiter is woken when it is granted one or sent away.
-    pub(super) fn join(&self, waiter: Waiter) -> Result<Option<Place>, RejectReason> {
+    /// So many places now, or a number in the line; the line's waiter is woken when it is granted them or sent away.
+    pub(super) fn join(&self, places: usize, waiter: Waiter) -> Result<Option<Place>, RejectReason> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(RejectReason::ShuttingDown);
         }
-        let number = state.line.join(waiter);
+        let number = state.line.join(Waits { places: places as u64, waiter });
         self.submitters.taken.fetch_or(LINE, Ordering::AcqRel);
         self.attention.0.fetch_or(LINE, Ordering::AcqRel);
         fence(Ordering::SeqCst); // invariant 3
         let served =
             if broken("places: who joins the line does not look again") { Vec::new() } else { self.serve(&mut state) };
-        let here = state.granted.remove(&number);
+        let here = state.granted.remove(&number).is_some();
         drop(state);
         // Also whoever is joining, if it was served: an early wake harms nobody.
         served.into_iter().for_each(Waiter::wake);
@@ -173,7 +191,7 @@ impl Places {
     pub(super) fn look(&self, number: Place, w: &Waiter) -> Poll<Result<(), RejectReason>> {
         let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
         let mut state = self.state.lock();
-        let spare = if state.granted.remove(&number) {
+        let spare = if state.granted.remove(&number).is_some() {
             drop(state);
             return Poll::Ready(Ok(()));
         } else {
@@ -182,8 +200,8 @@ impl Places {
                     drop(state);
                     return Poll::Ready(Err(RejectReason::ShuttingDown)); // sent away by `close`
                 }
-                Some(there) if there.will_wake(w) => mine,
-                Some(there) => std::mem::replace(there, mine),
+                Some(there) if there.waiter.will_wake(w) => mine,
+                Some(there) => std::mem::replace(&mut there.waiter, mine),
             }
         };
         drop(state);
@@ -196,8 +214,9 @@ impl Places {
         let mut state = self.state.lock();
         let left = state.line.leave(number);
         // After a close nothing is granted any more: so what goes back here is never the last.
-        if state.granted.remove(&number) && !broken("places: who gives up keeps what was granted") {
-            self.back[self.back.len() - 1].0.fetch_add(1, Ordering::Release);
+        let granted = state.granted.remove(&number).unwrap_or(0);
+        if granted > 0 && !broken("places: who gives up keeps what was granted") {
+            self.back[self.back.len() - 1].0.fetch_add(granted, Ordering::Release);
         }
         let served = self.serve(&mut state);
         drop(state);
@@ -240,13 +259,13 @@ impl Places {
         fence(Ordering::SeqCst); // invariant 3
         // What was granted and not taken is taken back: nobody may ever come for it.
         if !broken("places: a grant nobody took is not taken back") {
-            let granted = std::mem::take(&mut state.granted).len();
-            self.back[self.back.len() - 1].0.fetch_add(granted as u64, Ordering::Release);
+            let granted = std::mem::take(&mut state.granted).into_values().sum();
+            self.back[self.back.len() - 1].0.fetch_add(granted, Ordering::Release);
         }
         let sent_away = state.line.empty();
         let last = self.is_last(state);
         if !broken("places: who is sent away is not woken") {
-            sent_away.for_each(Waiter::wake);
+            Waiter::wake_all(sent_away.map(|waits| waits.waiter));
         }
         last
     }

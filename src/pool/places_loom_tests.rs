@@ -10,13 +10,18 @@ use std::task::Poll;
 
 /// Waits for a place as a thread does.
 fn take(places: &Places) -> Result<(), RejectReason> {
+    take_many(places, 1)
+}
+
+/// Waits for so many.
+fn take_many(places: &Places, so_many: usize) -> Result<(), RejectReason> {
     let parker = Parker::new();
     let waiter = Waiter::thread(&parker);
-    match places.try_take() {
+    match places.try_take(so_many) {
         Err(RejectReason::Full { .. }) => {}
         decided => return decided,
     }
-    let Some(number) = places.join(waiter.clone())? else { return Ok(()) };
+    let Some(number) = places.join(so_many, waiter.clone())? else { return Ok(()) };
     loop {
         match places.look(number, &waiter) {
             Poll::Ready(decided) => return decided,
@@ -28,8 +33,8 @@ fn take(places: &Places) -> Result<(), RejectReason> {
 /// Somebody who joins the line against the workers who give back, each by its own word.
 fn a_joiner_against_two_who_give_back() {
     let places = Arc::new(Places::new(2, 2));
-    places.try_take().unwrap();
-    places.try_take().unwrap();
+    places.try_take(1).unwrap();
+    places.try_take(1).unwrap();
     let givers = [0, 1].map(|worker| {
         let places = places.clone();
         spawn(move || places.give_back(worker))
@@ -51,7 +56,7 @@ fn never_more_than_the_capacity() {
     let places = Arc::new(Places::new(1, 1));
     let inside = Arc::new(AtomicUsize::new(0));
     let visit = |places: &Places, inside: &AtomicUsize, seat: usize| {
-        if places.try_take().is_ok() {
+        if places.try_take(1).is_ok() {
             assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "more than the capacity");
             inside.fetch_sub(1, Ordering::Relaxed);
             places.give_back(seat);
@@ -64,7 +69,7 @@ fn never_more_than_the_capacity() {
     (0..2).for_each(|_| visit(&places, &inside, 1));
     worker.join().unwrap();
     assert_eq!(places.in_use(), 0);
-    assert!(places.try_take().is_ok(), "what is free is found");
+    assert!(places.try_take(1).is_ok(), "what is free is found");
 }
 
 #[test]
@@ -76,8 +81,8 @@ fn loom_no_more_than_the_capacity_is_ever_in_use() {
 /// Granted while giving up, a place goes to the next.
 fn a_grant_against_giving_up() {
     let places = Arc::new(Places::new(1, 1));
-    places.try_take().unwrap();
-    let first = places.join(Waiter::thread(&Parker::new())).unwrap();
+    places.try_take(1).unwrap();
+    let first = places.join(1, Waiter::thread(&Parker::new())).unwrap();
     let second = {
         let places = places.clone();
         spawn(move || take(&places).unwrap())
@@ -100,8 +105,8 @@ fn loom_a_place_granted_to_who_gives_up_goes_to_the_next() {
 
 fn closing_tells_exactly_one() {
     let places = Arc::new(Places::new(2, 2));
-    places.try_take().unwrap();
-    places.try_take().unwrap();
+    places.try_take(1).unwrap();
+    places.try_take(1).unwrap();
     let givers = [0, 1].map(|worker| {
         let places = places.clone();
         spawn(move || places.give_back(worker))
@@ -110,7 +115,7 @@ fn closing_tells_exactly_one() {
     told.extend(givers.map(|giver| giver.join().unwrap()));
     assert_eq!(told.iter().filter(|told| **told).count(), 1);
     assert!(!places.close());
-    assert!(matches!(places.try_take(), Err(RejectReason::ShuttingDown)));
+    assert!(matches!(places.try_take(1), Err(RejectReason::ShuttingDown)));
 }
 
 #[test]
@@ -123,13 +128,13 @@ fn loom_closing_tells_exactly_one_that_the_last_place_is_back() {
 /// Somebody waits; a place comes back while another, who has not waited, wants one.
 fn one_who_has_not_waited_against_the_line() {
     let places = Arc::new(Places::new(1, 1));
-    places.try_take().unwrap();
+    places.try_take(1).unwrap();
     let parker = Parker::new();
     let waiter = Waiter::thread(&parker);
-    let number = places.join(waiter.clone()).unwrap().expect("it is full");
+    let number = places.join(1, waiter.clone()).unwrap().expect("it is full");
     let (giver, other) = (places.clone(), places.clone());
     let gives = spawn(move || giver.give_back(0));
-    let takes = spawn(move || other.try_take().is_ok());
+    let takes = spawn(move || other.try_take(1).is_ok());
     assert!(!takes.join().unwrap(), "nobody overtakes");
     gives.join().unwrap();
     assert!(matches!(places.look(number, &waiter), Poll::Ready(Ok(()))));
@@ -139,4 +144,24 @@ fn one_who_has_not_waited_against_the_line() {
 fn loom_nobody_overtakes_those_in_line() {
     model("nobody overtakes those in line", one_who_has_not_waited_against_the_line);
     twin("places: who submits does not look for the line", one_who_has_not_waited_against_the_line);
+}
+
+/// One waits for two places at once while two who hold one each give theirs back, and a third wants one.
+fn all_or_none() {
+    let places = Arc::new(Places::new(2, 2));
+    places.try_take(2).unwrap();
+    let givers = [0, 1].map(|worker| {
+        let places = places.clone();
+        spawn(move || places.give_back(worker))
+    });
+    take_many(&places, 2).unwrap();
+    assert!(matches!(places.try_take(1), Err(RejectReason::Full { .. })), "both are taken");
+    givers.into_iter().for_each(|giver| assert!(!giver.join().unwrap()));
+    assert_eq!(places.in_use(), 2);
+}
+
+#[test]
+fn loom_who_waits_for_many_places_gets_all_of_them_at_once() {
+    model("who waits for many places gets all of them at once", all_or_none);
+    twin("places: who waits for many is given what there is", all_or_none);
 }

@@ -6,8 +6,9 @@
 //! the places.
 
 use super::lifecycle::{Lifecycle, Stage};
+use super::on_full::OnFull;
 use super::places::Places;
-use super::slot::Taken;
+use super::slot::{Slots, Taken};
 use super::stats::{Counters, PoolStats, add, read};
 use super::worker::Worker;
 use crate::cancel::CancelToken;
@@ -15,7 +16,7 @@ use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, RejectReason};
 use crate::event::{Event, Observed};
 use crate::queue::Queue;
-use crate::sync::{Mutex, broken, thread_local};
+use crate::sync::{Arc, Mutex, broken, thread_local};
 use std::borrow::Cow;
 use std::cell::Cell;
 
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) name: Cow<'static, str>,
     pub(super) threads: usize,
     pub(super) queue_len: usize,
+    pub(super) on_full: OnFull,
     pub(super) places: Places,
     pub(super) queue: Queue<Worker>,
     pub(super) life: Mutex<Lifecycle>,
@@ -62,9 +64,17 @@ impl Shared {
 
     /// A place now, or not at all.
     pub(super) fn try_place(&self) -> Result<Taken<'_>, RejectReason> {
-        match self.places.try_take() {
+        match self.places.try_take(1) {
             Ok(()) => Ok(Taken::new(self)),
             Err(reason) => Err(self.reason(reason)),
+        }
+    }
+
+    /// So many places now, or none at all.
+    pub(super) fn try_places(this: &Arc<Self>, so_many: usize) -> Result<Slots, RejectReason> {
+        match this.places.try_take(so_many) {
+            Ok(()) => Ok(Slots::new(this.clone(), so_many)),
+            Err(reason) => Err(this.reason(reason)),
         }
     }
 
@@ -148,10 +158,13 @@ impl Shared {
             in_flight,
             running,
             queued: in_flight.saturating_sub(running),
-            accepted: self.queue.pushed(),
+            accepted: self.queue.pushed() + read(&c.ran_by_caller) + read(&c.dropped_newest),
             finished: jobs.finished,
             panicked: jobs.panicked,
             shed: read(&c.shed),
+            ran_by_caller: read(&c.ran_by_caller),
+            displaced: read(&c.displaced),
+            dropped_newest: read(&c.dropped_newest),
             refused_full: read(&c.refused_full),
             refused_ended: read(&c.refused_ended),
             refused_shutdown: read(&c.refused_shutdown),

@@ -1,13 +1,17 @@
-//! An admitted place, and the wait for one.
+//! An admitted place, held by hand or by a job, and the wait for one or several.
 //!
 //! **Invariants.** 1. A place is given back exactly once: by the drop of what holds it, or, where a job took it over, when
 //! the job has ended. 2. Whoever gives back the last place of a draining pool closes the queue.
 
+use super::handle::JobHandle;
+use super::job::{fire_and_forget, submit_into};
 use super::shared::Shared;
+use crate::context::Context;
 use crate::error::RejectReason;
 use crate::sync::{Arc, Waiter};
 use crate::wait::Wait;
 use crate::wait::line::Place;
+use std::fmt;
 use std::mem::ManuallyDrop;
 use std::task::Poll;
 
@@ -39,8 +43,25 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// One of the pool's places. It belongs to the job until the job has really ended.
-pub(crate) struct Slot {
+/// A place held in a pool: a job submitted into it is not refused. Made by [`Pool::reserve`](super::Pool::reserve) and its
+/// kin.
+///
+/// It counts as in flight, like a job, from the moment it is made. Dropped unused it goes back; a pool that shuts down
+/// waits for it, and still takes its job.
+///
+/// # Examples
+///
+/// ```
+/// use watertight::Pool;
+///
+/// let pool = Pool::builder("orders").threads(1).queue(1).build()?;
+/// let slot = pool.reserve()?; // before anything is taken from the customer
+/// let receipt = slot.submit(|| "sent").join()?;
+/// assert_eq!(receipt, "sent");
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+#[must_use = "the place is given back when it is dropped"]
+pub struct Slot {
     shared: Option<Arc<Shared>>,
 }
 
@@ -54,6 +75,39 @@ impl Slot {
     pub(super) fn hand_over(mut self) -> Arc<Shared> {
         self.shared.take().expect("there until it is dropped or handed over")
     }
+
+    /// Submits `f` into the place, in the ambient context. Never waits, and cannot be refused.
+    ///
+    /// # Cancellation
+    ///
+    /// As with [`Pool::submit`](super::Pool::submit): should the context end before a worker gets to it, the job is shed.
+    pub fn submit<F, T>(self, f: F) -> JobHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit_in(f, &Context::current())
+    }
+
+    /// The same in another context than the ambient one.
+    pub(crate) fn submit_in<F, T>(self, f: F, cx: &Context) -> JobHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        submit_into(self, f, &cx.clone().captured(), None)
+    }
+
+    /// Submits work without a result into the place, in the ambient context. Never waits, and cannot be refused.
+    pub fn execute<F>(self, f: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let cx = Context::current().captured();
+        let shared = self.hand_over();
+        shared.accepted(&cx, None);
+        shared.queue.push(fire_and_forget(f, cx, None));
+    }
 }
 
 impl Drop for Slot {
@@ -64,37 +118,100 @@ impl Drop for Slot {
     }
 }
 
-/// The wait for a place.
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("pool", &self.shared.as_ref().map(|shared| &*shared.name)).finish()
+    }
+}
+
+/// Several places, taken at once, to be handed out one by one: an iterator of [`Slot`]s. What is not asked for goes back
+/// when it is dropped. Made by [`Pool::reserve_many`](super::Pool::reserve_many).
+#[must_use = "the places are given back when it is dropped"]
+pub struct Slots {
+    shared: Arc<Shared>,
+    left: usize,
+}
+
+impl Slots {
+    pub(super) fn new(shared: Arc<Shared>, left: usize) -> Self {
+        Self { shared, left }
+    }
+
+    /// The only one.
+    pub(super) fn the_one(mut self) -> Slot {
+        self.next().expect("one was taken")
+    }
+
+    /// Jobs have taken over all that are left.
+    pub(super) fn hand_over(mut self) {
+        self.left = 0;
+    }
+}
+
+impl Iterator for Slots {
+    type Item = Slot;
+
+    fn next(&mut self) -> Option<Slot> {
+        self.left = self.left.checked_sub(1)?;
+        Some(Slot { shared: Some(self.shared.clone()) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Slots {}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("pool", &self.shared.name).field("left", &self.left).finish()
+    }
+}
+
+/// The wait for places, all of them or none.
 pub(super) struct SlotWait {
     shared: Arc<Shared>,
+    places: usize,
     number: Option<Place>,
 }
 
 impl SlotWait {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: shared.clone(), number: None }
+    pub(super) fn new(shared: &Arc<Shared>, places: usize) -> Self {
+        Self { shared: shared.clone(), places, number: None }
     }
 }
 
 impl Wait for SlotWait {
-    type Output = Result<Slot, RejectReason>;
+    type Output = Result<Slots, RejectReason>;
 
     fn poll_wait(&mut self, w: &Waiter) -> Poll<Self::Output> {
         let places = &self.shared.places;
         let decided = match self.number {
             Some(number) => places.look(number, w),
-            None => match places.try_take() {
-                Err(RejectReason::Full { .. }) => match places.join(w.clone()) {
-                    Ok(Some(number)) => {
-                        self.number = Some(number);
-                        Poll::Pending
+            None => match places.try_take(self.places) {
+                Err(RejectReason::Full { .. }) if places.can_ever_take(self.places) => {
+                    match places.join(self.places, w.clone()) {
+                        Ok(Some(number)) => {
+                            self.number = Some(number);
+                            Poll::Pending
+                        }
+                        joined => Poll::Ready(joined.map(drop)),
                     }
-                    joined => Poll::Ready(joined.map(drop)),
-                },
+                }
                 decided => Poll::Ready(decided),
             },
         };
-        decided.map(|taken| taken.map(|()| Slot::new(Taken::new(&self.shared), self.shared.clone())))
+        decided.map(|taken| match taken {
+            Ok(()) => Ok(Slots::new(self.shared.clone(), self.places)),
+            Err(reason) => Err(self.shared.reason(reason)),
+        })
     }
 
     fn give_up(&mut self) {

@@ -33,6 +33,13 @@ pub struct PoolStats {
     pub panicked: u64,
     /// Accepted but dropped unrun.
     pub shed: u64,
+    /// Run by the thread that submitted them, because there was no place ([`OnFull::CallerRuns`](super::OnFull)), or because
+    /// it is one of the pool's own workers and [calls](super::Pool::call). Accepted too.
+    pub ran_by_caller: u64,
+    /// Dropped unrun for newer jobs ([`OnFull::DropOldest`](super::OnFull)). Shed too.
+    pub displaced: u64,
+    /// Dropped unrun because there was no place ([`OnFull::DropNewest`](super::OnFull)). Accepted and shed too.
+    pub dropped_newest: u64,
     /// Refused: no free place.
     pub refused_full: u64,
     /// Refused: the context had ended, or ended while waiting for a place.
@@ -47,6 +54,9 @@ pub(super) struct Counters {
     /// One for each worker, and one for everybody else.
     tallies: Box<[Tally]>,
     pub(super) shed: Count,
+    pub(super) ran_by_caller: Count,
+    pub(super) displaced: Count,
+    pub(super) dropped_newest: Count,
     pub(super) refused_full: Count,
     pub(super) refused_ended: Count,
     pub(super) refused_shutdown: Count,
@@ -99,6 +109,9 @@ impl Counters {
         Self {
             tallies: (0..=workers).map(tally).collect(),
             shed: Count::new(0),
+            ran_by_caller: Count::new(0),
+            displaced: Count::new(0),
+            dropped_newest: Count::new(0),
             refused_full: Count::new(0),
             refused_ended: Count::new(0),
             refused_shutdown: Count::new(0),

@@ -1,24 +1,23 @@
-//! Giving work to a pool: [`JobBuilder`] with the submitting verbs, and the future of the asynchronous one.
+//! Giving work to a pool: [`JobBuilder`] with the submitting verbs. Their asynchronous forms are in `submit_async.rs`.
 
 use super::Pool;
 use super::handle::JobHandle;
-use super::job::{self, submit_into};
+use super::job::{fire_and_forget, submit_into};
+use super::on_full::{Admitted, OnFull};
 use super::shared::Shared;
-use super::slot::{Slot, SlotWait, Taken};
-use crate::context::{Context, ContextWait};
+use super::slot::{Slot, SlotWait, Slots, Taken};
+use super::submit_async::Submit;
+use super::unqueued::{drop_here, execute_here, run_here};
+use crate::context::Context;
 use crate::error::{RejectReason, Rejected};
 use crate::sync::{Arc, look_again};
-use crate::wait::{Waiting, block_on};
+use crate::wait::block_on;
 use std::borrow::Cow;
-use std::fmt;
-use std::future::Future;
-use std::marker::PhantomData;
-use std::pin::Pin;
-use std::task::{self, Poll};
 
-type Name = Option<Cow<'static, str>>;
+pub(super) type Name = Option<Cow<'static, str>>;
 
-/// A job about to be submitted by hand: with another context than the ambient one. Made by [`Pool::job`].
+/// A job about to be submitted by hand: with a name, another context than the ambient one, or another [`OnFull`] than the
+/// pool's. Made by [`Pool::job`].
 ///
 /// # Examples
 ///
@@ -35,14 +34,15 @@ type Name = Option<Cow<'static, str>>;
 #[derive(Debug)]
 #[must_use = "a job does nothing until it is submitted"]
 pub struct JobBuilder<'a> {
-    pool: &'a Pool,
-    cx: Context,
-    name: Name,
+    pub(super) pool: &'a Pool,
+    pub(super) cx: Context,
+    pub(super) name: Name,
+    pub(super) on_full: Option<OnFull>,
 }
 
 impl<'a> JobBuilder<'a> {
     pub(super) fn new(pool: &'a Pool) -> Self {
-        Self { pool, cx: Context::current(), name: None }
+        Self { pool, cx: Context::current(), name: None, on_full: None }
     }
 
     /// The context that bounds the wait for a place and then the job, in place of the ambient one.
@@ -54,6 +54,12 @@ impl<'a> JobBuilder<'a> {
     /// What the job is called in events.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// What to do if there is no place, in place of the pool's own choice. The forms called `try_…` refuse all the same.
+    pub fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = Some(on_full);
         self
     }
 
@@ -76,6 +82,10 @@ impl<'a> JobBuilder<'a> {
 
     /// As [`Pool::submit`].
     ///
+    /// # Blocking
+    ///
+    /// As there, if the job's [`OnFull`] is [`Wait`](OnFull::Wait).
+    ///
     /// # Errors
     ///
     /// As there.
@@ -85,10 +95,29 @@ impl<'a> JobBuilder<'a> {
         T: Send + 'static,
     {
         let shared = &self.pool.owner.shared;
-        match self.place() {
-            Ok(taken) => Ok(submit_into(Slot::new(taken, shared.clone()), f, &self.cx.captured(), self.name)),
+        match self.admit() {
+            Ok(admitted) => Ok(submit_as(
+                admitted.map(|taken| Slot::new(taken, shared.clone())),
+                shared,
+                f,
+                &self.cx.captured(),
+                self.name,
+            )),
             Err(reason) => Err(refuse(shared, reason, f)),
         }
+    }
+
+    /// [`submit`](Self::submit), but with no place it runs the job here: as [`Pool::submit_or_run`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn submit_or_run<F, T>(self, f: F) -> Result<JobHandle<T>, Rejected<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.on_full(OnFull::CallerRuns).submit(f)
     }
 
     /// As [`Pool::submit_async`].
@@ -97,11 +126,7 @@ impl<'a> JobBuilder<'a> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let shared = self.pool.owner.shared.clone();
-        let waiting = Waiting::new(SlotWait::new(&shared), &self.cx);
-        // What a hook carries is taken now, as the ambient context is: who polls may have gone on to something else.
-        let cx = self.cx.captured();
-        Submit { work: Some(f), waiting, begun: false, cx, name: self.name, shared, result: PhantomData }
+        Submit::new(self, f)
     }
 
     /// As [`Pool::try_execute`].
@@ -113,11 +138,15 @@ impl<'a> JobBuilder<'a> {
     where
         F: FnOnce() + Send + 'static,
     {
-        let place = self.try_place();
-        self.execute_into(place, f)
+        let admitted = self.try_place().map(Admitted::Place);
+        self.execute_as(admitted, f)
     }
 
     /// As [`Pool::execute`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`submit`](Self::submit).
     ///
     /// # Errors
     ///
@@ -126,128 +155,106 @@ impl<'a> JobBuilder<'a> {
     where
         F: FnOnce() + Send + 'static,
     {
-        let place = self.place();
-        self.execute_into(place, f)
+        let admitted = self.admit();
+        self.execute_as(admitted, f)
     }
 
-    fn execute_into<F>(&self, place: Result<Taken<'a>, RejectReason>, f: F) -> Result<(), Rejected<F>>
+    fn execute_as<F>(&self, admitted: Result<Admitted<Taken<'a>>, RejectReason>, f: F) -> Result<(), Rejected<F>>
     where
         F: FnOnce() + Send + 'static,
     {
         let shared = &self.pool.owner.shared;
-        match place {
-            Ok(taken) => {
+        match admitted {
+            Ok(Admitted::Place(taken)) => {
                 shared.accepted(&self.cx, self.name.as_deref());
-                let job = job::fire_and_forget(f, self.cx.clone().captured(), self.name.clone());
+                let job = fire_and_forget(f, self.cx.clone().captured(), self.name.clone());
                 taken.hand_over();
                 shared.queue.push(job);
-                Ok(())
             }
-            Err(reason) => Err(refuse(shared, reason, f)),
+            Ok(Admitted::Here) => execute_here(shared, f, &self.cx.clone().captured(), self.name.as_deref(), true),
+            Ok(Admitted::Dropped) => execute_here(shared, f, &self.cx, self.name.as_deref(), false),
+            Err(reason) => return Err(refuse(shared, reason, f)),
         }
+        Ok(())
     }
 
-    fn try_place(&self) -> Result<Taken<'a>, RejectReason> {
+    pub(super) fn try_place(&self) -> Result<Taken<'a>, RejectReason> {
         self.cx.check()?;
         self.pool.owner.shared.try_place()
     }
 
-    /// A place, waited for until the context ends; never on one of the pool's own workers, which would wait for itself.
-    fn place(&self) -> Result<Taken<'a>, RejectReason> {
-        let shared = &self.pool.owner.shared;
+    /// A place, or what is done without one.
+    pub(super) fn admit(&self) -> Result<Admitted<Taken<'a>>, RejectReason> {
         match self.try_place() {
-            Err(RejectReason::Full { .. }) if !shared.is_own_worker() => {
-                // Under load a place is free in less time than it takes to sleep and be woken.
-                let mut looks = 0;
-                while look_again(&mut looks) {
-                    match shared.try_place() {
-                        Err(RejectReason::Full { .. }) => {}
-                        decided => return decided,
-                    }
-                }
-                let slot = block_on(SlotWait::new(shared), &self.cx)?.map_err(|reason| shared.reason(reason))?;
-                slot.hand_over();
-                Ok(Taken::new(shared))
+            Err(full @ RejectReason::Full { .. }) => self.when_full(full),
+            decided => decided.map(Admitted::Place),
+        }
+    }
+
+    pub(super) fn when_full(&self, full: RejectReason) -> Result<Admitted<Taken<'a>>, RejectReason> {
+        let shared = &self.pool.owner.shared;
+        match OnFull::choose(self.on_full.as_ref(), shared, self.name.as_deref(), full) {
+            OnFull::Wait => self.wait_for_a_place(full).map(Admitted::Place),
+            decided => Shared::without_waiting(shared, &decided, full),
+        }
+    }
+
+    /// A place, waited for until the context ends; never on one of the pool's own workers, which would wait for itself.
+    fn wait_for_a_place(&self, full: RejectReason) -> Result<Taken<'a>, RejectReason> {
+        let shared = &self.pool.owner.shared;
+        if shared.is_own_worker() {
+            return Err(full);
+        }
+        // Under load a place is free in less time than it takes to sleep and be woken.
+        let mut looks = 0;
+        while look_again(&mut looks) {
+            match shared.try_place() {
+                Err(RejectReason::Full { .. }) => {}
+                decided => return decided,
+            }
+        }
+        block_on(SlotWait::new(shared, 1), &self.cx)??.hand_over();
+        Ok(Taken::new(shared))
+    }
+
+    /// So many places now, all of them or none.
+    pub(super) fn try_places(&self, so_many: usize) -> Result<Slots, RejectReason> {
+        self.cx.check()?;
+        Shared::try_places(&self.pool.owner.shared, so_many)
+    }
+
+    /// So many places, all of them or none; waited for, unless this is one of the pool's own workers.
+    pub(super) fn places(&self, so_many: usize) -> Result<Slots, RejectReason> {
+        let shared = &self.pool.owner.shared;
+        match self.try_places(so_many) {
+            Err(RejectReason::Full { .. }) if !shared.is_own_worker() && shared.places.can_ever_take(so_many) => {
+                block_on(SlotWait::new(shared, so_many), &self.cx)?
             }
             decided => decided,
         }
     }
 }
 
-fn refuse<F>(shared: &Shared, reason: RejectReason, work: F) -> Rejected<F> {
-    shared.refused(reason);
-    Rejected::new(reason, work)
-}
-
-impl Slot {
-    /// Submits into this admitted place, in `cx`: nothing here can fail.
-    pub(crate) fn submit<F, T>(self, f: F, cx: &Context) -> JobHandle<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        submit_into(self, f, cx, None)
-    }
-}
-
-/// The future of [`Pool::submit_async`].
-///
-/// # Cancellation
-///
-/// Dropping it leaves the line and drops the closure; nothing was submitted.
-///
-/// # Panics
-///
-/// When polled after it was ready.
-#[must_use = "futures do nothing unless polled"]
-pub struct Submit<F, T> {
-    work: Option<F>,
-    waiting: Waiting<SlotWait, ContextWait>,
-    begun: bool,
-    cx: Context,
+/// Submits into the place, or does without one what was decided.
+pub(super) fn submit_as<F, T>(
+    admitted: Admitted<Slot>,
+    shared: &Arc<Shared>,
+    f: F,
+    cx: &Context,
     name: Name,
-    shared: Arc<Shared>,
-    result: PhantomData<fn() -> T>,
-}
-
-// Nothing in it is pinned: the closure is moved out, never polled.
-impl<F, T> Unpin for Submit<F, T> {}
-
-impl<F, T> Future for Submit<F, T>
+) -> JobHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    type Output = Result<JobHandle<T>, Rejected<F>>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let in_line = std::mem::replace(&mut this.begun, true);
-        let ended = if in_line { Ok(()) } else { this.cx.check() };
-        // On one of the pool's own workers it would wait for itself.
-        let own = this.shared.is_own_worker();
-        let at_once = || this.shared.try_place().map(|taken| Slot::new(taken, this.shared.clone()));
-        let place = match ended {
-            Err(why) => Err(why.into()),
-            Ok(()) if own && !in_line => at_once(),
-            // Polled elsewhere before, it may have been granted a place since.
-            Ok(()) => match Pin::new(&mut this.waiting).poll(task) {
-                Poll::Pending if own => at_once(),
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(place)) => place.map_err(|reason| this.shared.reason(reason)),
-                Poll::Ready(Err(why)) => Err(why.into()),
-            },
-        };
-        let work = this.work.take().expect("polled after it was ready");
-        Poll::Ready(match place {
-            Ok(slot) => Ok(submit_into(slot, work, &this.cx, this.name.take())),
-            Err(reason) => Err(refuse(&this.shared, reason, work)),
-        })
+    match admitted {
+        Admitted::Place(slot) => submit_into(slot, f, cx, name),
+        Admitted::Here => run_here(shared, f, cx, name),
+        Admitted::Dropped => drop_here(shared, f, cx, name),
     }
 }
 
-impl<F, T> fmt::Debug for Submit<F, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Submit").field("pool", &self.shared.name).finish_non_exhaustive()
-    }
+pub(super) fn refuse<F>(shared: &Shared, reason: RejectReason, work: F) -> Rejected<F> {
+    shared.refused(reason);
+    Rejected::new(reason, work)
 }

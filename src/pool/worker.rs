@@ -2,7 +2,9 @@
 //! from anywhere else is caught here, so the same thread goes on.
 
 use super::shared::Shared;
+use crate::error::Interrupted;
 use crate::sync::{Arc, quietly, thread};
+use std::cell::Cell;
 use std::io;
 
 /// The bytes of a thread's name that the kernel keeps.
@@ -31,11 +33,20 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     /// Its number, from 0.
     pub(super) number: usize,
+    /// It does not work: it takes a job out of the queue to drop it.
+    pub(super) evicts: Option<Evicts>,
+}
+
+/// Why a job is dropped unrun, whether there was one, and whether its place stays with whoever takes it out of the queue.
+pub(super) struct Evicts {
+    pub(super) cause: Interrupted,
+    pub(super) dropped: Cell<bool>,
+    pub(super) kept: Cell<bool>,
 }
 
 fn work(shared: Arc<Shared>, number: usize) {
     shared.mark_this_thread(number);
-    let worker = Worker { shared, number };
+    let worker = Worker { shared, number, evicts: None };
     let mut seat = worker.shared.queue.seat();
     while let Some(job) = worker.shared.queue.pop(&mut seat) {
         quietly(|| job.run(&worker));

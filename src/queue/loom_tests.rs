@@ -195,12 +195,15 @@ fn busy_after_one(queue: &Arc<Queue<Ran>>) -> loom::thread::JoinHandle<()> {
 
 /// Two jobs, each of which keeps its worker: both workers must come, though a push wakes at most one. A job left beside
 /// a sleeper is a deadlock.
-fn two_jobs_that_keep_their_workers(looks: u32) {
+fn two_jobs_that_keep_their_workers(looks: u32, together: bool) {
     look_so_often(looks);
     let queue = Arc::new(Queue::new(2));
     let workers = [busy_after_one(&queue), busy_after_one(&queue)];
-    queue.push(numbered(0));
-    queue.push(numbered(1));
+    if together {
+        queue.push_all((0..2).map(numbered));
+    } else {
+        (0..2).for_each(|n| queue.push(numbered(n)));
+    }
     workers.into_iter().for_each(|w| w.join().unwrap());
     let seen = queue.parking.seen();
     assert!(seen.wakes <= 2 && seen.wakes_beside_a_searcher == 0, "{seen:?}");
@@ -211,12 +214,21 @@ fn loom_no_job_is_left_beside_a_sleeper_and_no_wake_is_paid_beside_a_searcher() 
     for looks in [0, 1] {
         let name = format!("no job is left beside a sleeper, no wake is paid beside a searcher, {looks} looks");
         match looks {
-            0 => model(&name, move || two_jobs_that_keep_their_workers(looks)),
-            _ => wide_model(&name, move || two_jobs_that_keep_their_workers(looks)),
+            0 => model(&name, move || two_jobs_that_keep_their_workers(looks, false)),
+            _ => wide_model(&name, move || two_jobs_that_keep_their_workers(looks, false)),
         }
-        twin("park: a searcher that leaves work behind wakes nobody", move || two_jobs_that_keep_their_workers(looks));
+        twin("park: a searcher that leaves work behind wakes nobody", move || {
+            two_jobs_that_keep_their_workers(looks, false)
+        });
     }
-    twin("park: a wake is paid beside a searcher", || two_jobs_that_keep_their_workers(0));
+    twin("park: a wake is paid beside a searcher", || two_jobs_that_keep_their_workers(0, false));
+}
+
+#[test]
+fn loom_a_batch_wakes_one_worker_and_leaves_no_job_beside_a_sleeper() {
+    let name = "a batch wakes one worker, which wakes the next";
+    model(name, || two_jobs_that_keep_their_workers(0, true));
+    twin("queue: a batch wakes nobody", || two_jobs_that_keep_their_workers(0, true));
 }
 
 fn a_close_against_two_that_lie_down() {

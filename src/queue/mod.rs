@@ -13,6 +13,9 @@
 //! This room alone may hold `unsafe` code: each block is one operation and names the invariant it rests on, and the
 //! models in `loom_tests` run it.
 
+pub(crate) mod frame;
+#[cfg(all(test, watertight_loom))]
+mod frame_loom_tests;
 mod job;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
@@ -24,7 +27,7 @@ mod tests;
 pub(crate) use job::InlineJob;
 pub(crate) use park::Seat;
 
-use crate::sync::look_again;
+use crate::sync::{broken, look_again};
 use park::Parking;
 use ring::Ring;
 
@@ -56,6 +59,21 @@ impl<C> Queue<C> {
         }
     }
 
+    /// Queues jobs for which places were admitted, one after the other. Wakes one worker for all, after the last: it wakes the
+    /// next when it finds more than one.
+    pub(crate) fn push_all(&self, jobs: impl Iterator<Item = InlineJob<C>>) {
+        let mut wanted = false;
+        for job in jobs {
+            match self.ring.push(job) {
+                Ok(wake) => wanted |= wake,
+                Err(_) => panic!("there is room for every admitted place (invariant 1)"),
+            }
+        }
+        if wanted && !broken("queue: a batch wakes nobody") {
+            self.parking.wake();
+        }
+    }
+
     /// The oldest job, slept for; `None` tells this worker to leave.
     pub(crate) fn pop(&self, seat: &mut Seat) -> Option<InlineJob<C>> {
         let mut looks = 0;
@@ -77,6 +95,11 @@ impl<C> Queue<C> {
                 }
             }
         }
+    }
+
+    /// The oldest job, taken away from the workers.
+    pub(crate) fn evict(&self) -> Option<InlineJob<C>> {
+        self.ring.pop().ok()
     }
 
     /// How many jobs were pushed since the start.

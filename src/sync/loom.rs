@@ -33,6 +33,24 @@ pub(crate) fn look_so_often(looks: u32) {
     LOOKS.with(|l| l.set(looks));
 }
 
+/// What lies on a stack and is used by another thread; here on the heap and for good, so that a twin that leaves too early
+/// is caught by loom and not by chance.
+pub(crate) struct OnStack<T>(::std::mem::ManuallyDrop<Box<T>>);
+
+impl<T> OnStack<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(::std::mem::ManuallyDrop::new(Box::new(value)))
+    }
+}
+
+impl<T> ::std::ops::Deref for OnStack<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// Lets other threads go on. From the second turn in a row the schedule is followed to its end and not branched from:
 /// who waits here has only looked, so whatever could happen from now on could as well happen while it had not looked
 /// again, and those schedules are explored. Without this, two threads that wait in turns for a third make no end.

@@ -71,6 +71,26 @@ impl<T> UnsafeCell<T> {
     }
 }
 
+/// What lies on a stack and is used by another thread.
+#[derive(Debug)]
+pub(crate) struct OnStack<T>(T);
+
+impl<T> OnStack<T> {
+    #[inline(always)]
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+}
+
+impl<T> ::std::ops::Deref for OnStack<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// Lets a moment pass for another thread that is in the middle of a few instructions. If it goes on, that thread has
 /// been put to sleep by the system, which is asked to go on with it.
 pub(crate) fn moment(turn: &mut u32) {

@@ -34,6 +34,10 @@ impl<T> Line<T> {
         self.items.remove(&place)
     }
 
+    pub(crate) fn first(&self) -> Option<&T> {
+        self.items.first_key_value().map(|(_, item)| item)
+    }
+
     pub(crate) fn serve(&mut self) -> Option<(Place, T)> {
         self.items.pop_first()
     }
