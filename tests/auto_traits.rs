@@ -15,7 +15,7 @@ use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Slot,
-    Slots, StillRunning, Submit, WhenFull,
+    Slots, Spin, StillRunning, Submit, WhenFull,
 };
 use watertight::retry::Schedule;
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
@@ -58,7 +58,7 @@ fn everything_public_is_send_sync_and_debug() {
     #[cfg(feature = "http")]
     shared::<watertight::wire::http::Extracted>();
     shared::<(BreakerState, Event<'_>)>();
-    shared::<(OnFull, Decide, WhenFull<'_>, Slot, Slots)>();
+    shared::<(OnFull, Decide, WhenFull<'_>, Slot, Slots, Spin)>();
     future::<Reserve>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
 use watertight::event::{self, Event};
-use watertight::pool::OnFull;
+use watertight::pool::{OnFull, Spin};
 use watertight::{
     CallError, CancelCause, CancelToken, Context, Interrupted, JobError, ManualClock, Pool, RejectReason,
 };
@@ -415,4 +415,22 @@ fn a_refusal_is_counted_and_told_in_every_form() {
     assert_eq!(pool.stats().refused_full, 7);
     assert_eq!(told.try_iter().count(), 7);
     drop(hold);
+}
+
+/// However long those who wait look before they sleep, everything arrives.
+#[test]
+fn every_patience_serves_calls_and_jobs() {
+    for spin in [Spin::Never, Spin::Brief, Spin::Adaptive] {
+        let pool = Pool::builder("spin").threads(2).queue(64).spin(spin).build().unwrap();
+        std::thread::scope(|s| {
+            for _ in 0..2 {
+                s.spawn(|| (0..500_u64).for_each(|n| assert_eq!(pool.call(|| n).unwrap(), n)));
+            }
+        });
+        let handles: Vec<_> = (0..500_u64).map(|n| pool.submit(move || n).unwrap()).collect();
+        let sum: u64 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
+        assert_eq!(sum, 499 * 500 / 2);
+        pool.shutdown(&Context::background()).unwrap();
+        assert_eq!(pool.stats().finished, 1_500);
+    }
 }

@@ -10,7 +10,7 @@ use crate::cancel::CancelToken;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
 use crate::queue::Queue;
-use crate::sync::{Arc, Mutex, unique};
+use crate::sync::{Arc, Mutex, Patience, Spin, unique};
 use std::borrow::Cow;
 
 /// The most threads of one pool.
@@ -26,6 +26,7 @@ const MAX_QUEUE: usize = 1 << 20;
 /// | [`queue`](Self::queue) | 1,024 | 0 to 1,048,576 |
 /// | [`stack_size`](Self::stack_size) | the system's | 64 KiB to 1 GiB |
 /// | [`on_full`](Self::on_full) | [`OnFull::Wait`] | |
+/// | [`spin`](Self::spin) | [`Spin::Brief`] | |
 /// | [`observer`](Self::observer) | none | |
 ///
 /// # Examples
@@ -48,6 +49,7 @@ pub struct PoolBuilder {
     stack_size: Option<usize>,
     observed: Observed,
     on_full: OnFull,
+    spin: Spin,
 }
 
 impl PoolBuilder {
@@ -59,6 +61,7 @@ impl PoolBuilder {
             stack_size: None,
             observed: Observed::default(),
             on_full: OnFull::Wait,
+            spin: Spin::Brief,
         }
     }
 
@@ -85,6 +88,12 @@ impl PoolBuilder {
     /// What to do with a job for which there is no place.
     pub fn on_full(mut self, on_full: OnFull) -> Self {
         self.on_full = on_full;
+        self
+    }
+
+    /// How long an idle worker, and a caller that waits for its job, look before they sleep.
+    pub fn spin(mut self, spin: Spin) -> Self {
+        self.spin = spin;
         self
     }
 
@@ -132,14 +141,16 @@ impl PoolBuilder {
         let threads = self.threads.unwrap_or_else(|| num_cpus::get().clamp(1, MAX_THREADS));
         self.validate(threads)?;
         let places = threads + self.queue;
+        let spin = if self.spin == Spin::Adaptive && num_cpus::get() < 2 { Spin::Brief } else { self.spin };
         let shared = Arc::new(Shared {
             id: unique(),
             name: self.name,
             threads,
             queue_len: self.queue,
             on_full: self.on_full,
+            patience: Patience::new(spin),
             places: Places::new(places, threads),
-            queue: Queue::new(places),
+            queue: Queue::new(places, spin),
             life: Mutex::new(Lifecycle::new(threads)),
             stopped: CancelToken::new(),
             counters: Counters::new(threads),

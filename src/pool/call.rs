@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};
 use crate::queue::InlineJob;
 use crate::queue::frame::{Desk, Lent, Returned, Ticket};
-use crate::sync::{Arc, Waiter, broken, drop_quietly, look_again, thread_local};
+use crate::sync::{Arc, Patience, Waiter, broken, drop_quietly, thread_local};
 use crate::wait::{Wait, block_on};
 use std::cell::Cell;
 use std::task::Poll;
@@ -127,7 +127,7 @@ where
         let ticket = lent.ticket();
         taken.hand_over();
         shared.queue.push(InlineJob::new(move |worker: &Worker| at_work(worker, ticket)));
-        withdrawn = wait(lent, told.cx);
+        withdrawn = wait(lent, told.cx, &shared.patience);
     });
     keep(desk);
     let (unrun, why) = match returned {
@@ -158,16 +158,21 @@ fn at_work(worker: &Worker, ticket: Ticket) {
 }
 
 /// Waits until the work is done, or its context ends before it has begun: why, then.
-fn wait(lent: &Lent<'_>, cx: &Context) -> Option<Interrupted> {
+fn wait(lent: &Lent<'_>, cx: &Context, patience: &Patience) -> Option<Interrupted> {
     // Short work is done in less time than it takes to sleep and be woken.
-    let mut looks = 0;
-    while look_again(&mut looks) {
+    let mut looks = patience.looks();
+    while looks.again(true) {
         if lent.is_over() {
+            patience.found(&looks);
             return None;
         }
     }
+    patience.in_vain(&looks);
     match block_on(Over(lent), cx) {
-        Ok(()) => None,
+        Ok(()) => {
+            patience.woken();
+            None
+        }
         Err(why) if lent.withdraw() => Some(why),
         // It runs: `lend` waits for that.
         Err(_) => None,

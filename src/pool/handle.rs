@@ -7,7 +7,7 @@
 use super::job::{Job, ResultWait};
 use crate::context::{Context, ContextWait};
 use crate::error::{CancelCause, Interrupted, JobError};
-use crate::sync::{Arc, Waiter, drop_quietly, look_again};
+use crate::sync::{Arc, Waiter, drop_quietly};
 use crate::wait::{Wait, Waiting, block_on};
 use std::fmt;
 use std::future::Future;
@@ -65,14 +65,20 @@ impl<T> JobHandle<T> {
         }
         self.claim_if_own();
         // A job that is nearly done has ended in less time than it takes to sleep and be woken.
-        let mut looks = 0;
-        while look_again(&mut looks) {
-            if let Some(result) = self.take() {
+        let patience = &self.job.meta().shared.patience;
+        let mut looks = patience.looks();
+        while looks.again(true) {
+            if let Some(result) = self.job.latch().take() {
+                patience.found(&looks);
                 return result;
             }
         }
+        patience.in_vain(&looks);
         match block_on(self.wait(), &self.job.meta().cx) {
-            Ok(result) => result,
+            Ok(result) => {
+                self.job.meta().shared.patience.woken();
+                result
+            }
             Err(why) => {
                 self.job.shed(why);
                 // Shed, the result is there. Running, the job is waited for, whatever its context says.

@@ -38,6 +38,7 @@ mod tests;
 mod unqueued;
 mod worker;
 
+pub use crate::sync::Spin;
 pub use builder::PoolBuilder;
 pub use handle::JobHandle;
 pub use on_full::{Decide, OnFull, WhenFull};

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, RejectReason};
 use crate::event::{Event, Observed};
 use crate::queue::Queue;
-use crate::sync::{Arc, Mutex, broken, thread_local};
+use crate::sync::{Arc, Mutex, Patience, broken, thread_local};
 use std::borrow::Cow;
 use std::cell::Cell;
 
@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub(super) threads: usize,
     pub(super) queue_len: usize,
     pub(super) on_full: OnFull,
+    /// Of those who wait for the end of a job.
+    pub(super) patience: Patience,
     pub(super) places: Places,
     pub(super) queue: Queue<Worker>,
     pub(super) life: Mutex<Lifecycle>,

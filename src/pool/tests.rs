@@ -72,7 +72,7 @@ fn a_job_that_submits_its_successor_keeps_nothing_of_the_past() {
 #[test]
 fn an_entry_dropped_in_the_queue_completes_its_handle() {
     let pool = Pool::builder("dropped").threads(1).queue(1).build().unwrap();
-    let job = job::admitted(pool.try_reserve().unwrap(), || 1, &Context::background(), None);
+    let job = job::cell_of(pool.try_reserve().unwrap(), || 1, &Context::background(), None);
     drop(job::entry(job.clone()));
     assert!(matches!(job.latch().take(), Some(Err(crate::JobError::Shed(_)))));
     drop(job);

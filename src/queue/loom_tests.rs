@@ -4,7 +4,7 @@ use super::Queue;
 use super::job::InlineJob;
 use super::ring::{Empty, Ring};
 use crate::sync::model::{model, spawn, twin, wide_model};
-use crate::sync::{Condvar, Mutex, look_so_often, moment};
+use crate::sync::{Condvar, Mutex, Spin, look_so_often, moment};
 use loom::alloc::Track;
 use loom::sync::Arc;
 
@@ -159,7 +159,7 @@ fn worker(queue: &Arc<Queue<Ran>>) -> loom::thread::JoinHandle<usize> {
 /// The close comes when the job has run: a lost wake is a deadlock.
 fn a_submit_against_a_worker_that_lies_down(looks: u32) {
     look_so_often(looks);
-    let queue = Arc::new(Queue::new(1));
+    let queue = Arc::new(Queue::new(1, Spin::Brief));
     let worker = worker(&queue);
     let done = Arc::new((Mutex::new(false), Condvar::new()));
     let tell = done.clone();
@@ -197,7 +197,7 @@ fn busy_after_one(queue: &Arc<Queue<Ran>>) -> loom::thread::JoinHandle<()> {
 /// a sleeper is a deadlock.
 fn two_jobs_that_keep_their_workers(looks: u32, together: bool) {
     look_so_often(looks);
-    let queue = Arc::new(Queue::new(2));
+    let queue = Arc::new(Queue::new(2, Spin::Brief));
     let workers = [busy_after_one(&queue), busy_after_one(&queue)];
     if together {
         queue.push_all((0..2).map(numbered));
@@ -232,7 +232,7 @@ fn loom_a_batch_wakes_one_worker_and_leaves_no_job_beside_a_sleeper() {
 }
 
 fn a_close_against_two_that_lie_down() {
-    let queue = Arc::new(Queue::<Ran>::new(1));
+    let queue = Arc::new(Queue::<Ran>::new(1, Spin::Brief));
     let workers = [worker(&queue), worker(&queue)];
     queue.close();
     assert_eq!(workers.map(|w| w.join().unwrap()), [0, 0]);

@@ -27,7 +27,7 @@ mod tests;
 pub(crate) use job::InlineJob;
 pub(crate) use park::Seat;
 
-use crate::sync::{broken, look_again};
+use crate::sync::{Patience, Spin, broken};
 use park::Parking;
 use ring::Ring;
 
@@ -35,12 +35,13 @@ use ring::Ring;
 pub(crate) struct Queue<C> {
     ring: Ring<C>,
     parking: Parking,
+    patience: Patience,
 }
 
 impl<C> Queue<C> {
     /// Room for so many jobs.
-    pub(crate) fn new(places: usize) -> Self {
-        Self { ring: Ring::new(places), parking: Parking::new() }
+    pub(crate) fn new(places: usize, spin: Spin) -> Self {
+        Self { ring: Ring::new(places), parking: Parking::new(), patience: Patience::new(spin) }
     }
 
     /// A seat for the worker that this thread is.
@@ -76,22 +77,25 @@ impl<C> Queue<C> {
 
     /// The oldest job, slept for; `None` tells this worker to leave.
     pub(crate) fn pop(&self, seat: &mut Seat) -> Option<InlineJob<C>> {
-        let mut looks = 0;
+        let mut looks = self.patience.looks();
         loop {
             match self.ring.pop() {
                 Ok(job) => {
+                    self.patience.found(&looks);
                     self.parking.found(seat, &self.ring);
                     return Some(job);
                 }
                 Err(empty) if empty.closed => return None,
-                Err(_) if look_again(&mut looks) => {
-                    if looks == 1 {
+                Err(_) if looks.again(seat.is_searching()) => {
+                    if looks.is_first() {
                         self.parking.search(seat);
                     }
                 }
                 Err(_) => {
+                    self.patience.in_vain(&looks);
                     self.parking.sleep(seat, &self.ring);
-                    looks = 0;
+                    self.patience.woken();
+                    looks = self.patience.looks();
                 }
             }
         }

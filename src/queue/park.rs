@@ -39,6 +39,13 @@ pub(crate) struct Seat {
     searching: bool,
 }
 
+impl Seat {
+    /// Whether it is this worker that looks for all.
+    pub(super) fn is_searching(&self) -> bool {
+        self.searching
+    }
+}
+
 /// What models look at.
 #[cfg(all(test, watertight_loom))]
 #[derive(Clone, Copy, Default, Debug)]

@@ -3,6 +3,7 @@
 use super::Queue;
 use super::job::InlineJob;
 use super::ring::{Empty, Ring};
+use crate::sync::Spin;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -168,7 +169,7 @@ fn jobs_of_each_producer_come_in_its_order_and_each_comes_once() {
         let mut met = false;
         // Once, and as often again as it takes until both workers were in it.
         for _ in 0..1_000 {
-            let logs = rush(&Queue::new(places), places, JOBS);
+            let logs = rush(&Queue::new(places, Spin::Brief), places, JOBS);
             for log in &logs {
                 for producer in 0..2 {
                     assert!(log.iter().filter(|(from, _)| *from == producer).is_sorted());

@@ -16,6 +16,7 @@
 #[cfg(watertight_loom)]
 mod loom;
 mod quietly;
+mod spin;
 #[cfg(not(watertight_loom))]
 mod std;
 mod waiter;
@@ -28,6 +29,8 @@ pub(crate) mod model;
 #[cfg(watertight_loom)]
 pub(crate) use self::loom::*;
 pub(crate) use self::quietly::{drop_quietly, quietly};
+pub(crate) use self::spin::Patience;
+pub use self::spin::Spin;
 #[cfg(not(watertight_loom))]
 pub(crate) use self::std::*;
 pub(crate) use self::waiter::Waiter;
