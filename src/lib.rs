@@ -111,7 +111,9 @@
 //! | `process` | `Context::spawn`: child processes that are killed when their context ends |
 //! | `tokio-util` | `CancelToken::from_tokio` and `to_tokio`: either token cancels the other, without a runtime |
 
-#[cfg(any(feature = "tokio-util", all(test, watertight_loom)))]
+#![cfg_attr(watertight_shuttle, allow(dead_code))] // what only loom's models look at
+
+#[cfg(any(feature = "tokio-util", all(test, watertight_loom, not(watertight_shuttle))))]
 mod adapters;
 pub mod breaker;
 pub mod bulkhead;

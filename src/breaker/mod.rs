@@ -16,7 +16,7 @@ mod builder;
 mod machine;
 mod trip;
 
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;

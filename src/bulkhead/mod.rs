@@ -14,7 +14,7 @@ mod builder;
 mod drive;
 mod flow;
 mod idempotent;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod run;
 mod state;

@@ -10,7 +10,7 @@
 mod cause;
 mod fire;
 mod guard;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod node;
 mod others;

@@ -70,7 +70,7 @@ impl CancelToken {
     }
 }
 
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests {
     use super::CancelToken;
     use crate::error::{CancelCause, Interrupted};

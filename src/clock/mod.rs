@@ -12,7 +12,7 @@
 //! `Alarms::keep`, which has models of its own.
 
 mod alarms;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod manual;
 #[cfg(all(test, not(watertight_loom)))]

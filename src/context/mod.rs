@@ -12,7 +12,7 @@ mod blocking;
 #[cfg(all(test, not(watertight_loom)))]
 mod carry_tests;
 mod extend;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod on_end;
 mod propagate;

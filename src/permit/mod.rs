@@ -5,7 +5,7 @@
 //! limit since it was last within the limit. 2. Somebody waits only while `in_use >= limit`, so nobody can overtake.
 //! 3. A waiter that was granted a permit and gives up passes it on. **Locking.** One lock; wakers are cloned before it is taken, and run and dropped after it is let go.
 
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;

@@ -13,22 +13,24 @@
 mod batch_submit;
 mod builder;
 mod call;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod full_loom_tests;
 mod handle;
 mod job;
 mod lifecycle;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod on_full;
 mod partial;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod partial_loom_tests;
 mod places;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod places_loom_tests;
 mod reserve;
 mod shared;
+#[cfg(all(test, watertight_shuttle))]
+mod shuttle_tests;
 mod slot;
 mod stats;
 mod submit;

@@ -14,10 +14,10 @@
 //! models in `loom_tests` run it.
 
 pub(crate) mod frame;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod frame_loom_tests;
 mod job;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod park;
 mod ring;

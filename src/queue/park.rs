@@ -23,7 +23,7 @@ struct State {
     sleepers: Vec<usize>,
     searching: bool,
     closed: bool,
-    #[cfg(all(test, watertight_loom))]
+    #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
     seen: Seen,
 }
 
@@ -47,7 +47,7 @@ impl Seat {
 }
 
 /// What models look at.
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Seen {
     pub(super) wakes: usize,
@@ -61,7 +61,7 @@ impl Parking {
             sleepers: Vec::new(),
             searching: false,
             closed: false,
-            #[cfg(all(test, watertight_loom))]
+            #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
             seen: Seen::default(),
         }))
     }
@@ -160,7 +160,7 @@ impl Parking {
         }
     }
 
-    #[cfg(all(test, watertight_loom))]
+    #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
     pub(super) fn seen(&self) -> Seen {
         self.0.lock().seen
     }
@@ -170,7 +170,7 @@ impl State {
     /// Makes the last sleeper the searcher.
     fn wake_one(&mut self) -> Option<Unparker> {
         let index = self.sleepers.pop()?;
-        #[cfg(all(test, watertight_loom))]
+        #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
         {
             self.seen.wakes += 1;
             self.seen.wakes_beside_a_searcher += usize::from(self.searching);

@@ -9,7 +9,7 @@
 mod budget;
 mod schedule;
 
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 
 pub use budget::Budget;

@@ -28,7 +28,7 @@ mod real {
     }
 }
 
-#[cfg(watertight_loom)]
+#[cfg(all(watertight_loom, not(watertight_shuttle)))]
 mod modelled {
     use crate::sync::model::model;
 

@@ -3,7 +3,8 @@
 //! Everything above takes its locks, atomics, cells and threads from here, and here they come in two forms with the
 //! same names: the real ones (`std.rs`: parking_lot, std, crossbeam-channel's select, which has no modelled side) and the
 //! modelled ones (`loom.rs`), chosen by `cfg(watertight_loom)`. The cfg has a name of its own so that neither a dependent's `--cfg loom` nor ours
-//! switches anybody else's crate.
+//! switches anybody else's crate. A third side, `shuttle.rs`, is for histories too large for loom: `cfg(watertight_shuttle)`
+//! beside `cfg(watertight_loom)`, which then only says that this is a model.
 //!
 //! **The contract between model and reality.** loom sees only its own types. What it says of the crate is said about
 //! our protocols *around* a lock; the inside of parking_lot is assumed. `contract.rs` holds one set of checks and runs it
@@ -13,9 +14,13 @@
 //! read-modify-write is only ever written by one (loom loses the atomicity of an RMW that races a plain store), unless
 //! every RMW that could race the store fails, or is ordered by a lock (`cancel::node`). No user code under a lock.
 
-#[cfg(watertight_loom)]
+#[cfg(all(watertight_loom, not(watertight_shuttle)))]
 mod loom;
+#[cfg(watertight_loom)]
+mod parker;
 mod quietly;
+#[cfg(watertight_shuttle)]
+mod shuttle;
 mod spin;
 #[cfg(not(watertight_loom))]
 mod std;
@@ -23,12 +28,16 @@ mod waiter;
 
 #[cfg(test)]
 mod contract;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 pub(crate) mod model;
 
-#[cfg(watertight_loom)]
+#[cfg(all(watertight_loom, not(watertight_shuttle)))]
 pub(crate) use self::loom::*;
+#[cfg(watertight_loom)]
+pub(crate) use self::parker::{Parker, Unparker};
 pub(crate) use self::quietly::{drop_quietly, quietly};
+#[cfg(watertight_shuttle)]
+pub(crate) use self::shuttle::*;
 pub(crate) use self::spin::Patience;
 pub use self::spin::Spin;
 #[cfg(not(watertight_loom))]

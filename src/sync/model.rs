@@ -1,6 +1,7 @@
 //! Runs loom models: counts and prints executions, refuses silent caps, and demands that broken twins fail.
 
-use super::loom::{Parker, Unparker, break_on_purpose};
+use super::loom::break_on_purpose;
+use super::{Parker, Unparker};
 use loom::model::Builder;
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@
 
 pub(crate) mod latch;
 pub(crate) mod line;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;

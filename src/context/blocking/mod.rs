@@ -14,7 +14,7 @@ mod channel;
 #[cfg(feature = "process")]
 mod child;
 mod condition;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod socket;
 #[cfg(all(test, not(watertight_loom)))]
