@@ -141,5 +141,5 @@ pub use context::Context;
 pub use deadline::Deadline;
 pub use error::{BuildError, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason, Rejected};
 pub use permit::{Limit, Permit};
-pub use pool::{JobHandle, Pool};
+pub use pool::{Batch, JobHandle, Pool};
 pub use retry::{Budget, Jitter, Retry};

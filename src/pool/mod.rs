@@ -10,18 +10,24 @@
 //! workers claims what is still queued. **Locking.** The places', the lifecycle's, a job's and a latch's lock are each
 //! held alone.
 
+mod batch;
 mod builder;
+mod group;
 mod handle;
+mod here;
 mod job;
 mod lifecycle;
 #[cfg(all(test, watertight_loom))]
 mod loom_tests;
+mod map;
 mod partial;
 #[cfg(all(test, watertight_loom))]
 mod partial_loom_tests;
 mod places;
 #[cfg(all(test, watertight_loom))]
 mod places_loom_tests;
+#[allow(unsafe_code)] // borrowed jobs: see src/pool/scope/erase.rs
+mod scope;
 mod shared;
 mod slot;
 mod stats;
@@ -30,9 +36,12 @@ mod submit;
 mod tests;
 mod worker;
 
+pub use batch::Batch;
 pub use builder::PoolBuilder;
 pub use handle::JobHandle;
+pub use map::{Map, Unordered};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
+pub use scope::Scope;
 pub(crate) use slot::Slot;
 pub use stats::PoolStats;
 pub use submit::{JobBuilder, Submit};

@@ -147,13 +147,13 @@ impl<'a> JobBuilder<'a> {
         }
     }
 
-    fn try_place(&self) -> Result<Taken<'a>, RejectReason> {
+    pub(super) fn try_place(&self) -> Result<Taken<'a>, RejectReason> {
         self.cx.check()?;
         self.pool.owner.shared.try_place()
     }
 
     /// A place, waited for until the context ends; never on one of the pool's own workers, which would wait for itself.
-    fn place(&self) -> Result<Taken<'a>, RejectReason> {
+    pub(super) fn place(&self) -> Result<Taken<'a>, RejectReason> {
         let shared = &self.pool.owner.shared;
         match self.try_place() {
             Err(RejectReason::Full { .. }) if !shared.is_own_worker() => {
@@ -174,7 +174,7 @@ impl<'a> JobBuilder<'a> {
     }
 }
 
-fn refuse<F>(shared: &Shared, reason: RejectReason, work: F) -> Rejected<F> {
+pub(super) fn refuse<F>(shared: &Shared, reason: RejectReason, work: F) -> Rejected<F> {
     shared.refused(reason);
     Rejected::new(reason, work)
 }
