@@ -39,14 +39,16 @@ fn gated<T: Send + 'static>(value: T) -> (impl FnOnce() -> T + Send + 'static, R
 }
 
 /// Keeps the pool's only worker, until it is dropped.
-struct Stuck(Option<Sender<()>>);
+struct Stuck {
+    _let_go: Sender<()>,
+}
 
 impl Stuck {
     fn on(pool: &Pool) -> Self {
         let (job, begun, let_go) = gated(());
         pool.execute(job).unwrap();
         begun.recv().unwrap();
-        Self(Some(let_go))
+        Self { _let_go: let_go }
     }
 }
 
@@ -335,7 +337,16 @@ fn a_batch_on_the_pools_own_worker_never_waits_for_a_place() {
     let bounded = pool
         .submit(move || {
             let mut batch = inner.batch().in_flight(1);
-            let refused = (0..2_u32).filter(|n| batch.submit({ let n = *n; move || n }).is_err()).count();
+            let refused = (0..2_u32)
+                .filter(|n| {
+                    batch
+                        .submit({
+                            let n = *n;
+                            move || n
+                        })
+                        .is_err()
+                })
+                .count();
             (refused, batch.join_all().unwrap())
         })
         .unwrap()
@@ -535,9 +546,9 @@ fn every_item_gives_one_result_also_when_the_context_ends() {
     for ordered in [true, false] {
         let (pool, token) = (pool(1, 8), CancelToken::new());
         let cx = Context::background().with_token(&token);
-        let mut results: Box<dyn Iterator<Item = _>> = cx.in_scope(|| match ordered {
-            true => Box::new(pool.map(0..20, |n| n)) as _,
-            false => Box::new(pool.map_unordered(0..20, |n| n)) as _,
+        let mut results: Box<dyn Iterator<Item = Result<u32, JobError>>> = cx.in_scope(|| match ordered {
+            true => Box::new(pool.map(0..20_u32, |n| n)) as _,
+            false => Box::new(pool.map_unordered(0..20_u32, |n| n)) as _,
         });
         assert_eq!(results.next().unwrap().unwrap(), 0);
         token.cancel();
@@ -557,9 +568,8 @@ fn a_pool_that_shuts_down_sheds_the_rest_of_a_map() {
     pool.shutdown(&Context::background()).unwrap();
     let (done, shed): (Vec<_>, Vec<_>) = map.partition(Result::is_ok);
     assert_eq!(done.len() + shed.len(), 19);
-    let shutdown = |r: &Result<i32, JobError>| {
-        matches!(r, Err(JobError::Shed(Interrupted::Cancelled(CancelCause::Shutdown))))
-    };
+    let shutdown =
+        |r: &Result<i32, JobError>| matches!(r, Err(JobError::Shed(Interrupted::Cancelled(CancelCause::Shutdown))));
     assert!(shed.iter().all(shutdown), "{shed:?}");
 }
 

@@ -185,6 +185,11 @@ impl<T> Batch<T> {
         false
     }
 
+    #[cfg(all(test, watertight_loom))]
+    pub(super) fn members_for_tests(&self) -> impl Iterator<Item = &Arc<dyn Job<T>>> {
+        self.members.jobs()
+    }
+
     /// What its waits end with: its context, until that has ended; what runs then is waited for.
     fn until(&self) -> Context {
         if self.shed { Context::background() } else { self.cx.clone() }

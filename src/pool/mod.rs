@@ -11,6 +11,8 @@
 //! held alone.
 
 mod batch;
+#[cfg(all(test, watertight_loom))]
+mod batch_loom_tests;
 mod builder;
 mod group;
 mod handle;

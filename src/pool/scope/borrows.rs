@@ -7,7 +7,8 @@
 //! let pool = watertight::Pool::builder("p").threads(1).build().unwrap();
 //! pool.scope(|s| {
 //!     let inside = vec![1, 2, 3];
-//!     s.submit(|| inside.len());
+//!     let borrowed = &inside;
+//!     s.submit(move || borrowed.len());
 //! });
 //! ```
 //!
@@ -51,9 +52,9 @@
 //! pool.scope(|s| leaked = Some(s));
 //! ```
 //!
-//! A handle leaks out whose result borrows from inside:
+//! A handle leaks out whose result borrows from inside ("lifetime may not live long enough", which has no number):
 //!
-//! ```compile_fail,E0521
+//! ```compile_fail
 //! let pool = watertight::Pool::builder("p").threads(1).build().unwrap();
 //! let mut leaked = None;
 //! pool.scope(|s| leaked = Some(s.submit(move || s)));
@@ -83,9 +84,9 @@
 //! });
 //! ```
 //!
-//! A map's results outlive what its closure borrows:
+//! What a map's closure borrows ends before the scope does:
 //!
-//! ```compile_fail,E0597
+//! ```compile_fail,E0373
 //! let pool = watertight::Pool::builder("p").threads(1).build().unwrap();
 //! pool.scope(|s| {
 //!     let factor = 2;
