@@ -11,8 +11,11 @@ use std::collections::VecDeque;
 /// So few holes are not worth looking for.
 const FEW: usize = 32;
 
+/// A job and its number, or the hole that it has left.
+type Numbered<T> = (u64, Option<Arc<dyn Job<T>>>);
+
 pub(super) struct Members<T> {
-    list: VecDeque<(u64, Option<Arc<dyn Job<T>>>)>,
+    list: VecDeque<Numbered<T>>,
     next: u64,
     /// Those before it are not queued any more, as far as this batch's thread has claimed.
     claimed: u64,

@@ -52,20 +52,18 @@ impl<T: Send + 'static> Batch<T> {
     /// # Errors
     ///
     /// As there.
-    pub fn join_all_async(mut self) -> impl Future<Output = Result<Vec<T>, JobError>> + Send + use<T> {
-        async move {
-            poll_fn(|task| {
-                while !self.all_or_failed() {
-                    let want = Want { over: self.submitted, or_failed: true };
-                    if !self.claim() && self.poll_wait(want, task).is_pending() {
-                        return Poll::Pending;
-                    }
+    pub async fn join_all_async(mut self) -> Result<Vec<T>, JobError> {
+        poll_fn(|task| {
+            while !self.all_or_failed() {
+                let want = Want { over: self.submitted, or_failed: true };
+                if !self.claim() && self.poll_wait(want, task).is_pending() {
+                    return Poll::Pending;
                 }
-                Poll::Ready(())
-            })
-            .await;
-            self.values()
-        }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.values()
     }
 
     /// Waits for all of them: what became of each, in the order of submission.
