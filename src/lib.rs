@@ -27,6 +27,8 @@
 //!
 //! - [`Bulkhead`]: one dependency's compartment: its limit, breaker, retries and time-out together. Start here.
 //! - [`Pool`]: work of your own on a fixed number of threads, in place of every unbounded spawn.
+//! - [`Batch`], [`Pool::map`], [`Pool::scope`]: many jobs at once, their results as they complete or in order; jobs that
+//!   borrow.
 //! - [`Limit`]: how many at once, without threads.
 //! - [`Breaker`]: stop calling what fails, and find out when it is well.
 //! - [`Retry`] and [`Budget`]: try again, but never multiply an outage.
@@ -63,7 +65,9 @@
 //! 10. Retries never exceed their share of first attempts, in any interleaving:
 //!     `a_budget_bounds_the_amplification_of_a_dead_dependency` and the models of `retry`.
 //! 11. An idle pool makes no wake-ups: `an_idle_pool_of_64_makes_no_wake_ups_and_burns_no_cpu`.
-//! 12. What a context frees from a blocking call leaves no thread, file descriptor, permit or child process:
+//! 12. A scope ends after the last access of its jobs: `loom_the_scope_ends_after_the_last_access`, and nests in its own pool:
+//!     `scopes_nest_in_their_own_pool_to_depth_64_on_one_worker`.
+//! 13. What a context frees from a blocking call leaves no thread, file descriptor, permit or child process:
 //!     `nothing_is_left_behind`.
 //!
 //! # Overload
@@ -126,7 +130,7 @@ mod error;
 pub mod event;
 pub mod permit;
 pub mod pool;
-#[allow(unsafe_code)] // here and nowhere else: see src/queue/mod.rs
+#[allow(unsafe_code)] // here and in src/pool/scope, nowhere else: see src/queue/mod.rs
 mod queue;
 pub mod retry;
 pub mod sizing;
@@ -143,5 +147,5 @@ pub use context::Context;
 pub use deadline::Deadline;
 pub use error::{BuildError, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason, Rejected};
 pub use permit::{Limit, Permit};
-pub use pool::{JobHandle, OnFull, Pool, Slot};
+pub use pool::{Batch, JobHandle, OnFull, Pool, Slot};
 pub use retry::{Budget, Jitter, Retry};

@@ -14,16 +14,16 @@ use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{
-    Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Slot,
-    Slots, Spin, StillRunning, Submit, WhenFull,
+    Arrived, BranchError, Decide, Incomplete, JobBuilder, Map, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Scope,
+    Slot, Slots, Spin, StillRunning, Submit, Unordered, WhenFull,
 };
 use watertight::retry::Schedule;
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
-    Admitted, Breaker, Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Clock, Context, Deadline,
-    Interrupted, Isolation, Jitter, JobError, JobHandle, Limit, ManualClock, PanicPayload, Permit, Pool, Recovery,
-    RejectReason, Rejected, Retry, Trip,
+    Admitted, Batch, Breaker, Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Clock, Context,
+    Deadline, Interrupted, Isolation, Jitter, JobError, JobHandle, Limit, ManualClock, PanicPayload, Permit, Pool,
+    Recovery, RejectReason, Rejected, Retry, Trip,
 };
 
 fn shared<T: Send + Sync + Debug>() {}
@@ -64,6 +64,9 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
+    shared::<(Batch<u8>, Batch<Lonely>, Scope<'_, '_>)>();
+    shared::<Map<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
+    shared::<Unordered<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
     shared::<(Retry, Schedule, Jitter, Budget)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
@@ -133,6 +136,11 @@ fn futures_without_a_name_leave_what_made_them() {
         let cx = Context::background();
         Partial::<Lonely>::new().join_async(&cx)
     }
+    fn all() -> impl Future + Send + 'static {
+        let pool = Pool::builder("leaves").threads(1).build().unwrap();
+        pool.batch::<Lonely>().join_all_async()
+    }
+    leaves(all());
     leaves(joined());
     leaves(protected());
     leaves(protected_async());

@@ -152,6 +152,12 @@ fn jobs_allocate_so_much() {
         handles.drain(..).for_each(|handle| _ = black_box(handle.join().unwrap()));
     });
     assert_eq!(joined, 2 * JOBS, "a cell and a context");
+    let batched = asked_for(|| {
+        let mut batch = pool.batch();
+        (0..JOBS as u64).for_each(|n| batch.submit(move || n).unwrap());
+        assert_eq!(batch.join_all().unwrap().len(), JOBS);
+    });
+    assert!((JOBS..JOBS + 50).contains(&batched), "a cell each, and lists that grow: {batched}");
     let mut sum = 0;
     let called = asked_for(|| (0..JOBS).for_each(|n| pool.call(|| sum += black_box(n)).unwrap()));
     assert_eq!(called, 0, "a call's closure and its result lie on the caller's stack");

@@ -7,7 +7,7 @@
 use super::job::{Job, ResultWait};
 use crate::context::{Context, ContextWait};
 use crate::error::{CancelCause, Interrupted, JobError};
-use crate::sync::{Arc, Waiter, drop_quietly};
+use crate::sync::{Arc, Waiter};
 use crate::wait::{Wait, Waiting, block_on};
 use std::fmt;
 use std::future::Future;
@@ -225,7 +225,7 @@ impl<T> Drop for JobHandle<T> {
         }
         // A result that is there and that nobody took: what its drop does harms nobody, here as on a worker.
         if let Some(result) = self.take() {
-            drop_quietly(result);
+            self.job.dispose(result);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! A job with a handle is one allocation: closure and result lie in the same cell. A job without one has no cell: it
 //! lies in the queue, with its context and its name only if it has any.
 
+use super::group::Member;
 use super::handle::JobHandle;
 use super::shared::Shared;
 use super::slot::{Slot, Taken};
@@ -30,6 +31,8 @@ pub(super) struct Meta {
     pub(super) cx: Context,
     pub(super) name: Option<Cow<'static, str>>,
     pub(super) shared: Arc<Shared>,
+    /// Who is told when it is over.
+    pub(super) member: Option<Member>,
 }
 
 /// A job as it is told of: for one with a handle its `Meta`, for one without what it has of it.
@@ -119,6 +122,13 @@ pub(super) trait Job<T>: Send + Sync {
     fn shed(&self, cause: Interrupted) -> bool;
     /// The handle is gone.
     fn detach(&self);
+    /// Drops a result that nobody took; a panic goes to those whom it concerns then.
+    fn dispose(&self, result: Result<T, JobError>) {
+        match (result, &self.meta().member) {
+            (Err(JobError::Panicked(payload)), Some(member)) => member.unjoined(payload),
+            (result, _) => drop_quietly(result),
+        }
+    }
     /// Its entry has left the queue: does what is left to do.
     fn popped(&self, popped: Popped<'_>);
 }
@@ -131,6 +141,12 @@ pub(super) enum Popped<'a> {
     Evicted(&'a Evicts),
     /// The entry was dropped where it lay.
     Dropped,
+}
+
+impl<'a> Popped<'a> {
+    pub(super) fn for_worker(worker: &'a Worker) -> Self {
+        worker.evicts.as_ref().map_or(Self::ByWorker, Self::Evicted)
+    }
 }
 
 /// A job with a handle.
@@ -182,10 +198,40 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let cx = cx.child();
+    core_cell(shared, queued, f, cx.child(), name, None)
+}
+
+/// The job in its cell, in a context that others may share, and perhaps one of several. It may borrow: whoever makes such
+/// a one lets nothing that it borrows go before it is over.
+pub(super) fn of_group<'j, F, T>(
+    slot: Slot,
+    f: F,
+    cx: Context,
+    name: Option<Cow<'static, str>>,
+    member: Option<Member>,
+) -> Arc<dyn Job<T> + 'j>
+where
+    F: FnOnce() -> T + Send + 'j,
+    T: Send + 'j,
+{
+    core_cell(slot.hand_over(), true, f, cx, name, member)
+}
+
+fn core_cell<'j, F, T>(
+    shared: Arc<Shared>,
+    queued: bool,
+    f: F,
+    cx: Context,
+    name: Option<Cow<'static, str>>,
+    member: Option<Member>,
+) -> Arc<dyn Job<T> + 'j>
+where
+    F: FnOnce() -> T + Send + 'j,
+    T: Send + 'j,
+{
     shared.accepted(&cx, name.as_deref());
     let state = State { work: Some(f), holds: queued, popped: !queued, ended: false, detached: false };
-    let cell = Cell { state: Mutex::new(state), latch: Latch::new(), meta: Meta { cx, name, shared } };
+    let cell = Cell { state: Mutex::new(state), latch: Latch::new(), meta: Meta { cx, name, shared, member } };
     counted(crate::sync::Shared::new(cell))
 }
 
@@ -215,18 +261,24 @@ where
 
     /// Runs the claimed closure in the job's context and completes the handle.
     fn run(&self, work: F) {
+        if broken("job: it is over before its closure has run") {
+            self.over(true);
+        }
         let ran = self.meta.told().run_caught(self.meta.shared.own_seat(), work);
+        let well = ran.is_ok();
         if broken("job: the handle is completed before the place is back") {
             self.complete(ran.map_err(JobError::Panicked));
             self.ended(true);
             return;
         }
         if self.ended(false) {
-            return self.complete(ran.map_err(JobError::Panicked));
+            self.complete(ran.map_err(JobError::Panicked));
+            return self.over(well);
         }
         // Dropping a result nobody wants is part of the job: it keeps its place until that is done.
-        self.meta.cx.in_scope(|| drop_quietly(ran));
+        self.meta.cx.in_scope(|| self.dispose(ran.map_err(JobError::Panicked)));
         self.ended(true);
+        self.over(well);
     }
 
     /// Drops the claimed closure unrun, here and now, and completes the handle.
@@ -235,6 +287,20 @@ where
         self.meta.told().shed(cause); // counted before the place is back, as what has run is
         self.ended(true);
         self.complete(Err(JobError::Shed(cause)));
+        self.over(false);
+    }
+
+    /// The last thing done with a job: its closure is gone, and its result is there for a handle, or gone too. What is left
+    /// of it from now on, an entry in the queue perhaps, holds nothing of the user's but a result that a handle may take.
+    fn over(&self, well: bool) {
+        let Some(member) = &self.meta.member else { return };
+        // The handle may have gone while the job was completed.
+        if self.state.lock().detached {
+            if let Some(left) = self.latch.take() {
+                self.meta.cx.in_scope(|| self.dispose(left));
+            }
+        }
+        member.over(well);
     }
 
     /// The job has ended: gives its place back if the entry has left the queue. False, with nothing done, if its result
@@ -335,7 +401,7 @@ struct Entry<T: Send + 'static>(Option<Arc<dyn Job<T>>>);
 impl<T: Send + 'static> Entry<T> {
     fn work(mut self, worker: &Worker) {
         let Some(job) = self.0.take() else { return };
-        job.popped(worker.evicts.as_ref().map_or(Popped::ByWorker, Popped::Evicted));
+        job.popped(Popped::for_worker(worker));
         if broken("job: the worker keeps what it has done") {
             std::mem::forget(job);
             return;

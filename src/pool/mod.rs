@@ -10,16 +10,22 @@
 //! workers claims what is still queued. **Locking.** The places', the lifecycle's, a job's and a latch's lock are each
 //! held alone.
 
+mod batch;
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
+mod batch_loom_tests;
 mod batch_submit;
 mod builder;
 mod call;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod full_loom_tests;
+mod group;
 mod handle;
+mod here;
 mod job;
 mod lifecycle;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
+mod map;
 mod on_full;
 mod partial;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
@@ -28,6 +34,8 @@ mod places;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod places_loom_tests;
 mod reserve;
+#[allow(unsafe_code)] // borrowed jobs: see src/pool/scope/erase.rs
+mod scope;
 mod shared;
 #[cfg(all(test, watertight_shuttle))]
 mod shuttle_tests;
@@ -41,10 +49,13 @@ mod unqueued;
 mod worker;
 
 pub use crate::sync::Spin;
+pub use batch::Batch;
 pub use builder::PoolBuilder;
 pub use handle::JobHandle;
+pub use map::{Map, Unordered};
 pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
+pub use scope::Scope;
 pub use slot::{Slot, Slots};
 pub use stats::PoolStats;
 pub use submit::JobBuilder;

@@ -183,6 +183,14 @@ impl<'a> JobBuilder<'a> {
         self.pool.owner.shared.try_place()
     }
 
+    /// A place, waited for until the context ends, whatever the [`OnFull`]; never on one of the pool's own workers.
+    pub(super) fn place(&self) -> Result<Taken<'a>, RejectReason> {
+        match self.try_place() {
+            Err(full @ RejectReason::Full { .. }) => self.wait_for_a_place(full),
+            decided => decided,
+        }
+    }
+
     /// A place, or what is done without one.
     pub(super) fn admit(&self) -> Result<Admitted<Taken<'a>>, RejectReason> {
         match self.try_place() {

@@ -10,7 +10,7 @@
 //! will be. 3. A worker is told to leave when the queue is closed and empty. **Locking.** `park` has a lock; the rest has
 //! none.
 //!
-//! This room alone may hold `unsafe` code: each block is one operation and names the invariant it rests on, and the
+//! This room and `pool/scope` may hold `unsafe` code: each block is one operation and names the invariant it rests on, and the
 //! models in `loom_tests` run it.
 
 pub(crate) mod frame;
