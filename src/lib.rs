@@ -33,6 +33,7 @@
 //! - [`Context`], [`Deadline`], [`CancelToken`]: what ends a wait and what a job inherits.
 //! - [`wire`]: deadlines between processes, by header.
 //! - [`sizing`]: how many threads and how long a queue, with the arithmetic shown.
+//! - [`cpus`]: how many CPUs this process was really given, and on which of them workers stay.
 //! - [`Clock`] and [`ManualClock`]: tests of all this without sleeping.
 //!
 //! # Floors
@@ -120,6 +121,7 @@ pub mod bulkhead;
 pub mod cancel;
 mod clock;
 pub mod context;
+pub mod cpus;
 pub mod deadline;
 pub mod docs;
 mod error;

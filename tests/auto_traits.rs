@@ -10,12 +10,13 @@ use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
+use watertight::cpus::{Granted, LimitedBy, Pin};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{
-    Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Slot,
-    Slots, Spin, StillRunning, Submit, WhenFull,
+    Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, SizeReason,
+    Slot, Slots, Spin, StillRunning, Submit, WhenFull,
 };
 use watertight::retry::Schedule;
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
@@ -62,6 +63,7 @@ fn everything_public_is_send_sync_and_debug() {
     future::<Reserve>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
+    shared::<(SizeReason, Granted, LimitedBy, Pin)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
     shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();

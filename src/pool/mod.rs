@@ -31,6 +31,7 @@ mod reserve;
 mod shared;
 #[cfg(all(test, watertight_shuttle))]
 mod shuttle_tests;
+mod size;
 mod slot;
 mod stats;
 mod submit;
@@ -45,6 +46,7 @@ pub use builder::PoolBuilder;
 pub use handle::JobHandle;
 pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
+pub use size::SizeReason;
 pub use slot::{Slot, Slots};
 pub use stats::PoolStats;
 pub use submit::JobBuilder;
