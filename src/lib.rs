@@ -26,7 +26,8 @@
 //! # Which type when
 //!
 //! - [`Bulkhead`]: one dependency's compartment: its limit, breaker, retries and time-out together. Start here.
-//! - [`Pool`]: work of your own on a fixed number of threads, in place of every unbounded spawn.
+//! - [`Pool`]: work of your own on a fixed number of threads, in place of every unbounded spawn:
+//!   [how to come from there](docs::migration).
 //! - [`Limit`]: how many at once, without threads.
 //! - [`Breaker`]: stop calling what fails, and find out when it is well.
 //! - [`Retry`] and [`Budget`]: try again, but never multiply an outage.

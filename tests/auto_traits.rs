@@ -15,8 +15,8 @@ use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{
-    Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, SizeReason,
-    Slot, Slots, Spin, StillRunning, Submit, WhenFull,
+    Arrived, BranchError, Decide, Incomplete, JobBuilder, NotIdle, OnFull, Partial, PoolBuilder, PoolStats, Reserve,
+    Run, SizeReason, Slot, Slots, Spin, StillRunning, Submit, WhenFull,
 };
 use watertight::retry::Schedule;
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
@@ -63,7 +63,7 @@ fn everything_public_is_send_sync_and_debug() {
     future::<Reserve>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
-    shared::<(SizeReason, Granted, LimitedBy, Pin)>();
+    shared::<(SizeReason, Granted, LimitedBy, Pin, NotIdle)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
     shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
@@ -106,6 +106,7 @@ fn futures_of_ours_can_be_kept_moved_and_spawned() {
     future::<JobHandle<u8>>();
     future::<JobHandle<Lonely>>();
     future::<Submit<fn() -> Lonely, Lonely>>();
+    future::<Run<fn() -> Lonely, Lonely>>();
 }
 
 /// A future that borrows nothing from what it was made by, so a task can own it.

@@ -13,9 +13,12 @@
 mod batch_submit;
 mod builder;
 mod call;
+mod familiar;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod full_loom_tests;
 mod handle;
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
+mod idle_loom_tests;
 mod job;
 mod lifecycle;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
@@ -43,6 +46,7 @@ mod worker;
 
 pub use crate::sync::Spin;
 pub use builder::PoolBuilder;
+pub use familiar::{NotIdle, Run};
 pub use handle::JobHandle;
 pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
