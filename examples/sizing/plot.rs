@@ -122,7 +122,7 @@ where
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .x_desc("threads")
-        .x_label_formatter(&|n| format!("{n:.0}"))
+        .x_label_formatter(&|n| format!("{}", (n * 10.0).round() / 10.0))
         .draw()?;
     for (i, line) in lines.iter().enumerate() {
         let colour = Palette99::pick(i).to_rgba();

@@ -105,8 +105,8 @@ pub enum LimitedBy {
 /// # Ok::<(), watertight::BuildError>(())
 /// ```
 pub fn granted() -> Granted {
-    // `num_cpus` knows systems without a mask. Not its `get` where there is one: that has the quota in it already, of one
-    // cgroup without those above, and as it was when it was first asked.
+    // `num_cpus` knows systems without a mask, and those with more CPUs than the call for it is made for. Not its `get` where
+    // there is one: that has the quota in it already, of one cgroup without those above, and as it was when first asked.
     let mask = core_affinity::get_core_ids().map(|cpus| cpus.len());
     Granted::read(Path::new("/"), mask.filter(|n| *n > 0).unwrap_or_else(num_cpus::get))
 }

@@ -16,6 +16,8 @@ use std::path::Path;
 /// again. What cannot be done is not done: a worker that the system does not let stay on its CPU runs unpinned, and
 /// [`PoolStats::pinned`](crate::pool::PoolStats::pinned) says how many are pinned.
 ///
+/// Threads inherit the mask of the thread that starts them: a pool that is built by a job of a pinned worker finds one CPU.
+///
 /// # Examples
 ///
 /// ```
