@@ -26,7 +26,8 @@
 //! # Which type when
 //!
 //! - [`Bulkhead`]: one dependency's compartment: its limit, breaker, retries and time-out together. Start here.
-//! - [`Pool`]: work of your own on a fixed number of threads, in place of every unbounded spawn.
+//! - [`Pool`]: work of your own on a fixed number of threads, in place of every unbounded spawn:
+//!   [how to come from there](docs::migration).
 //! - [`Batch`], [`Pool::map`], [`Pool::scope`]: many jobs at once, their results as they complete or in order; jobs that
 //!   borrow.
 //! - [`Limit`]: how many at once, without threads.
@@ -35,6 +36,7 @@
 //! - [`Context`], [`Deadline`], [`CancelToken`]: what ends a wait and what a job inherits.
 //! - [`wire`]: deadlines between processes, by header.
 //! - [`sizing`]: how many threads and how long a queue, with the arithmetic shown.
+//! - [`cpus`]: how many CPUs this process was really given, and on which of them workers stay.
 //! - [`Clock`] and [`ManualClock`]: tests of all this without sleeping.
 //!
 //! # Floors
@@ -124,6 +126,7 @@ pub mod bulkhead;
 pub mod cancel;
 mod clock;
 pub mod context;
+pub mod cpus;
 pub mod deadline;
 pub mod docs;
 mod error;

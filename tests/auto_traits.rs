@@ -10,12 +10,13 @@ use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
+use watertight::cpus::{Granted, LimitedBy, Pin};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{
-    Arrived, BranchError, Decide, Incomplete, JobBuilder, Map, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Scope,
-    Slot, Slots, Spin, StillRunning, Submit, Unordered, WhenFull,
+    Arrived, BranchError, Decide, Incomplete, JobBuilder, Map, NotIdle, OnFull, Partial, PoolBuilder, PoolStats,
+    Reserve, Run, Scope, SizeReason, Slot, Slots, Spin, StillRunning, Submit, Unordered, WhenFull,
 };
 use watertight::retry::Schedule;
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
@@ -62,6 +63,7 @@ fn everything_public_is_send_sync_and_debug() {
     future::<Reserve>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
+    shared::<(SizeReason, Granted, LimitedBy, Pin, NotIdle)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
     shared::<(Batch<u8>, Batch<Lonely>, Scope<'_, '_>)>();
@@ -107,6 +109,7 @@ fn futures_of_ours_can_be_kept_moved_and_spawned() {
     future::<JobHandle<u8>>();
     future::<JobHandle<Lonely>>();
     future::<Submit<fn() -> Lonely, Lonely>>();
+    future::<Run<fn() -> Lonely, Lonely>>();
 }
 
 /// A future that borrows nothing from what it was made by, so a task can own it.

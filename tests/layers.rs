@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 /// its payload, behind our mutex; `event` imports `sync` for the shared pointer to the user's observer, and `error`
 /// for its vocabulary. `docs` is text. `adapters` are built on the public API, but for the ground's locks and a hold on a
 /// token that does not count.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("docs", &[]),
+    ("cpus", &[]),
     ("sync", &[]),
     ("error", &["sync"]),
     ("event", &["sync", "error"]),
@@ -25,7 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("wire", &["error", "context"]),
     ("queue", &["sync"]),
     ("permit", &["sync", "clock", "deadline", "error", "wait", "cancel", "context"]),
-    ("pool", &["sync", "clock", "deadline", "error", "event", "wait", "cancel", "context", "queue"]),
+    ("pool", &["sync", "clock", "deadline", "error", "event", "wait", "cancel", "context", "queue", "cpus"]),
     ("sizing", &["error", "pool"]),
     ("breaker", &["sync", "clock", "deadline", "error", "event", "context", "window"]),
     ("retry", &["sync", "clock", "deadline", "error", "event", "context", "window"]),

@@ -145,6 +145,9 @@ pub(crate) struct Open {
     pub(crate) p999_s: Option<f64>,
     pub(crate) mean_wait_s: Option<f64>,
     pub(crate) p99_wait_s: Option<f64>,
+    /// Jobs in the pool, queued and running, as the arrivals found it: those that come by chance find the mean over time.
+    pub(crate) inside: Option<f64>,
+    pub(crate) mean_latency_s: Option<f64>,
     /// How late the arrivals themselves were. It is part of every wait, so it should be small beside them.
     pub(crate) p99_late_s: Option<f64>,
     pub(crate) service: Service,
@@ -155,6 +158,14 @@ pub(crate) struct Open {
 impl Open {
     pub(crate) fn refused_share(&self) -> f64 {
         if self.arrived == 0 { 0.0 } else { self.refused as f64 / self.arrived as f64 }
+    }
+
+    /// By Little's law, how many jobs are inside: those accepted a second × the mean time that they stay. What is late in
+    /// arriving is not inside yet, so this is a little more than was found.
+    pub(crate) fn little(&self) -> Option<f64> {
+        let accepted = self.rate * (1.0 - self.refused_share());
+        let stay = Duration::try_from_secs_f64(self.mean_latency_s?).ok()?;
+        Some(watertight::sizing::in_flight(accepted, stay))
     }
 }
 
@@ -182,12 +193,13 @@ pub(crate) fn open_loop(
     let pool = Pool::builder("open").threads(threads).queue(queue).build()?;
     let samples = Arc::new(Samples::default());
     let start = Instant::now();
-    let (mut refused, mut late) = (0, Vec::with_capacity(arrivals.len()));
+    let (mut refused, mut inside, mut late) = (0, 0, Vec::with_capacity(arrivals.len()));
     for at in &arrivals {
         let intended = start + *at;
         // No wait if it is late: the next jobs follow at once, each with its own intended arrival.
         thread::sleep(intended.saturating_duration_since(Instant::now()));
         late.push(intended.elapsed());
+        inside += pool.stats().in_flight;
         let (work, samples, scale) = (work.clone(), samples.clone(), scales.next());
         if pool.try_execute(move || samples.take(&work, scale, intended)).is_err() {
             refused += 1;
@@ -199,6 +211,9 @@ pub(crate) fn open_loop(
     let (latency, wait) = (histogram(done.iter().map(|s| s.wait + s.service)), histogram(done.iter().map(|s| s.wait)));
     let times: Vec<_> = done.iter().map(|s| (s.service.as_secs_f64(), s.cpu.as_secs_f64())).collect();
     let jobs = done.len() as f64;
+    let mean = |of: fn(&Sample) -> Duration| {
+        (jobs > 0.0).then(|| done.iter().map(|s| of(s).as_secs_f64()).sum::<f64>() / jobs)
+    };
     Ok(Open {
         threads,
         queue,
@@ -209,7 +224,9 @@ pub(crate) fn open_loop(
         p50_s: quantile(&latency, 0.5),
         p99_s: quantile(&latency, 0.99),
         p999_s: quantile(&latency, 0.999),
-        mean_wait_s: (jobs > 0.0).then(|| done.iter().map(|s| s.wait.as_secs_f64()).sum::<f64>() / jobs),
+        mean_wait_s: mean(|s| s.wait),
+        inside: (!arrivals.is_empty()).then(|| inside as f64 / arrivals.len() as f64),
+        mean_latency_s: mean(|s| s.wait + s.service),
         p99_wait_s: quantile(&wait, 0.99),
         p99_late_s: quantile(&histogram(late.into_iter()), 0.99),
         service: Service::of(&times),

@@ -1,4 +1,5 @@
-//! The report as one SVG: throughput with the fitted law, latency, refusals, each against the threads.
+//! The report as one SVG: throughput with the fitted law, latency, waits next to Erlang-C's, refusals, each against the
+//! threads.
 
 use std::error::Error;
 
@@ -6,12 +7,14 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
+use crate::analyse::predicted;
+use crate::load::Open;
 use crate::sweep::Report;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-const SIZE: (u32, u32) = (720, 900);
+const SIZE: (u32, u32) = (720, 1_200);
 
 /// One line: its name, whether it is drawn with dots, its points.
 struct Line {
@@ -26,16 +29,20 @@ pub(crate) fn svg(report: &Report) -> Result<String, Box<dyn Error>> {
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
-        let parts = area.split_evenly((3, 1));
+        let parts = area.split_evenly((4, 1));
         let knee = report.verdict.knee;
-        let caption = format!("jobs a second when saturated (limit: {}; knee: {knee} threads)", report.verdict.limit);
+        let (limit, advice) = (report.verdict.limit, &report.advice);
+        let size = format!("{} threads, queue {}", advice.threads, advice.queue);
+        let caption = format!("jobs a second when saturated (limit: {limit}; knee: {knee}; recommended: {size})");
         let throughput = throughput(report);
         chart(&parts[0], report, &caption, &throughput, 0.0..top(&throughput, 1.0))?;
         let latency = latency(report);
         let caption = format!("latency in ms at {:.0} arrivals/s, longest queue", report.rate);
         chart(&parts[1], report, &caption, &latency, (0.1..top(&latency, 1.0)).log_scale())?;
+        let waits = waits(report);
+        chart(&parts[2], report, "mean wait in ms, longest queue", &waits, (0.01..top(&waits, 1.0)).log_scale())?;
         let refusals = refusals(report);
-        chart(&parts[2], report, "refused, %, by queue", &refusals, 0.0..top(&refusals, 5.0))?;
+        chart(&parts[3], report, "refused, %, by queue", &refusals, 0.0..top(&refusals, 5.0))?;
         area.present()?;
     }
     Ok(svg)
@@ -64,14 +71,29 @@ fn throughput(report: &Report) -> Vec<Line> {
     lines
 }
 
+/// Of each number of threads the point with the longest queue.
+fn longest(report: &Report) -> Vec<&Open> {
+    let of = |threads| report.open.iter().filter(move |p| p.threads == threads).max_by_key(|p| p.queue);
+    report.plan.threads.iter().filter_map(|n| of(*n)).collect()
+}
+
+/// In milliseconds, and not below what a logarithmic axis begins with.
+fn times(name: &str, points: &[&Open], least: f64, time: impl Fn(&Open) -> Option<f64>) -> Line {
+    let at = |p: &&Open| time(p).map(|s| (p.threads as f64, (s * 1e3).max(least)));
+    Line { name: name.into(), dots: true, points: points.iter().filter_map(at).collect() }
+}
+
 fn latency(report: &Report) -> Vec<Line> {
-    let longest = |threads| report.open.iter().filter(move |p| p.threads == threads).max_by_key(|p| p.queue);
-    let points: Vec<_> = report.plan.threads.iter().filter_map(|n| longest(*n)).collect();
-    let of = |name: &str, time: fn(&crate::load::Open) -> Option<f64>| {
-        let at = |p: &&crate::load::Open| time(p).map(|s| (p.threads as f64, (s * 1e3).max(0.1)));
-        Line { name: name.into(), dots: true, points: points.iter().filter_map(at).collect() }
-    };
+    let points = longest(report);
+    let of = |name, time: fn(&Open) -> Option<f64>| times(name, &points, 0.1, time);
     vec![of("p50", |p| p.p50_s), of("p99", |p| p.p99_s), of("p99.9", |p| p.p999_s)]
+}
+
+/// Where Erlang-C says nothing, there is no point.
+fn waits(report: &Report) -> Vec<Line> {
+    let points = longest(report);
+    let of = |name, time: fn(&Open) -> Option<f64>| times(name, &points, 0.01, time);
+    vec![of("measured", |p| p.mean_wait_s), of("Erlang-C", |p| predicted(p).map(|(mean, _)| mean))]
 }
 
 /// By the queue's rank among those of its threads: the queues grow with the threads.
@@ -100,7 +122,7 @@ where
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .x_desc("threads")
-        .x_label_formatter(&|n| format!("{n:.0}"))
+        .x_label_formatter(&|n| format!("{}", (n * 10.0).round() / 10.0))
         .draw()?;
     for (i, line) in lines.iter().enumerate() {
         let colour = Palette99::pick(i).to_rgba();
@@ -122,11 +144,11 @@ mod tests {
     use crate::work::Kind;
 
     #[test]
-    fn it_draws_three_charts_without_nonsense() {
+    fn it_draws_four_charts_without_nonsense() {
         let report = measured(Kind::Sleep);
         let svg = svg(&report).unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-        for part in ["Universal Scalability Law", "knee", "p99", "refused"] {
+        for part in ["Universal Scalability Law", "knee", "recommended", "p99.9", "Erlang-C", "refused"] {
             assert!(svg.contains(part), "no {part}");
         }
         assert!(!svg.contains("NaN") && !svg.contains("inf"));

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use watertight::BuildError;
+use watertight::cpus::{self, Granted};
 use watertight::sizing::{Recommendation, Usl, queue_bound, recommend};
 
 use crate::analyse::{self, Verdict};
 use crate::load::{Open, Saturated, Service, open_loop, saturate};
-use crate::work::{Kind, Scales, Spread, Work};
+use crate::work::{Scales, Spread, Work};
 
 /// The share of the best throughput that arrives unless a rate is asked for.
 const SHARE: f64 = 0.6;
@@ -18,11 +19,10 @@ const SHARE: f64 = 0.6;
 /// What to measure, and for how long.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Plan {
-    pub(crate) workload: Kind,
+    /// Its name.
+    pub(crate) workload: String,
     pub(crate) spread: Spread,
-    pub(crate) mean: Duration,
     pub(crate) budget: Duration,
-    pub(crate) calls: usize,
     pub(crate) seed: u64,
     pub(crate) rate: Option<f64>,
     pub(crate) threads: Vec<usize>,
@@ -89,6 +89,8 @@ pub(crate) struct Advice {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) plan: Plan,
+    /// The CPUs that this process was granted, in words.
+    pub(crate) granted: String,
     pub(crate) rate: f64,
     pub(crate) service: Service,
     pub(crate) saturated: Vec<Saturated>,
@@ -100,9 +102,10 @@ pub(crate) struct Report {
     pub(crate) trial: Open,
 }
 
-/// Carries out `plan`, with a line to `progress` for each step.
-pub(crate) fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Report, Box<dyn std::error::Error>> {
-    let work = Arc::new(Work::new(plan.workload, plan.mean, plan.calls)?);
+/// Carries out `plan` for `work`, with a line to `progress` for each step.
+pub(crate) fn run(plan: &Plan, work: Work, progress: &mut dyn Write) -> Result<Report, Box<dyn std::error::Error>> {
+    let work = Arc::new(work);
+    let granted = cpus::granted();
     let mut tell = |text: String| drop(writeln!(progress, "{text}")); // nobody may be reading: no reason to stop
     // In turns, so that a disturbance meets every thread count and not one: then the median of the turns counts.
     let mut rounds = vec![Vec::new(); plan.threads.len()];
@@ -115,7 +118,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Report, Box<d
     }
     let points: Vec<_> = rounds.into_iter().filter_map(Saturated::median).collect();
     let service = analyse::unstretched(&points);
-    let verdict = Verdict::of(&points, num_cpus::get() as f64).filter(|v| v.best > 0.0 && service.jobs > 0);
+    let verdict = Verdict::of(&points, time_of(&granted)).filter(|v| v.best > 0.0 && service.jobs > 0);
     let verdict = verdict.ok_or("no job ended in time: take shorter jobs, or --full")?;
     let rate = plan.rate.unwrap_or(SHARE * verdict.best);
     let mut open = Vec::new();
@@ -135,6 +138,7 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Report, Box<d
     let trial = at(&work, plan, (threads, queue), rate, plan.trial)?;
     Ok(Report {
         plan: plan.clone(),
+        granted: granted.to_string(),
         rate,
         service,
         law: analyse::law(&points).map(Law::from),
@@ -146,6 +150,12 @@ pub(crate) fn run(plan: &Plan, progress: &mut dyn Write) -> Result<Report, Box<d
     })
 }
 
+/// How much processor time there is, in CPUs: not rounded.
+fn time_of(granted: &Granted) -> f64 {
+    let cpus = granted.affinity as f64;
+    granted.quota.map_or(cpus, |quota| quota.min(cpus))
+}
+
 fn at(work: &Arc<Work>, plan: &Plan, size: (usize, usize), rate: f64, time: Duration) -> Result<Open, BuildError> {
     // The same jobs at the same moments for every size: points then differ by the size and not by luck.
     open_loop(work, size, rate, time, (Scales::random(plan.spread, plan.seed ^ 1), plan.seed))
@@ -154,14 +164,13 @@ fn at(work: &Arc<Work>, plan: &Plan, size: (usize, usize), rate: f64, time: Dura
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::work::Kind;
 
-    fn tiny(workload: Kind) -> Plan {
+    fn tiny() -> Plan {
         Plan {
-            workload,
+            workload: "tiny".into(),
             spread: Spread::Constant,
-            mean: Duration::from_millis(1),
             budget: Duration::from_millis(50),
-            calls: 2,
             seed: 1,
             rate: None,
             threads: vec![1, 2, 3],
@@ -173,9 +182,13 @@ pub(crate) mod tests {
 
     /// A report of short measurements, repeated until on this machine each saw a job end.
     pub(crate) fn measured(workload: Kind) -> Report {
-        let mut plan = tiny(workload);
+        measured_of(|| Work::new(workload, Duration::from_millis(1), 2).unwrap())
+    }
+
+    fn measured_of(work: impl Fn() -> Work) -> Report {
+        let mut plan = tiny();
         loop {
-            match run(&plan, &mut std::io::sink()) {
+            match run(&plan, work(), &mut std::io::sink()) {
                 Ok(report) if report.law.is_some() => return report,
                 Err(e) if !e.to_string().contains("no job ended") => panic!("{e}"),
                 _ => plan.saturated *= 2,
@@ -195,6 +208,24 @@ pub(crate) mod tests {
                 assert_eq!(point.arrived, point.refused + point.service.jobs, "each arrival ends once");
             }
         }
+    }
+
+    #[test]
+    fn work_of_ones_own_is_measured_like_any_other() {
+        let report = measured_of(|| Work::own(|| std::thread::sleep(Duration::from_millis(1))));
+        assert!(report.service.mean_s >= 1e-3);
+        assert!(report.open.iter().any(|p| p.service.jobs > 0));
+    }
+
+    #[test]
+    fn the_time_of_a_quota_is_not_rounded() {
+        let mut granted = cpus::granted();
+        (granted.affinity, granted.quota) = (4, Some(1.5));
+        assert_eq!(time_of(&granted), 1.5);
+        granted.quota = Some(9.0);
+        assert_eq!(time_of(&granted), 4.0);
+        granted.quota = None;
+        assert_eq!(time_of(&granted), 4.0);
     }
 
     #[test]

@@ -15,15 +15,14 @@ pub(crate) fn write(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     let (plan, service) = (&report.plan, &report.service);
     writeln!(
         to,
-        "\nworkload {:?}, {:?} jobs of {:?}: measured {:.2} ms, p99 {:.2} ms, CV {:.2}, {:.3} ms of them on a CPU\n",
+        "\nworkload {}: measured {:.2} ms, p99 {:.2} ms, CV {:.2}, {:.3} ms of them on a CPU",
         plan.workload,
-        plan.spread,
-        plan.mean,
         service.mean_s * 1e3,
         service.p99_s * 1e3,
         service.cv,
         service.cpu_s * 1e3
     )?;
+    writeln!(to, "granted: {}\n", report.granted)?;
     writeln!(to, "Saturated: always more to do")?;
     writeln!(
         to,
@@ -50,7 +49,8 @@ pub(crate) fn write(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     writeln!(to, "\n{}\n", report.verdict)?;
     writeln!(
         to,
-        "Open loop: {:.0} arrivals/s by chance, latency from the intended arrival, ms; waits next to Erlang-C",
+        "Open loop: {:.0} arrivals/s by chance, latency from the intended arrival, ms; waits next to Erlang-C, jobs \
+         inside next to Little's λ·W",
         report.rate
     )?;
     header(to)?;
@@ -78,8 +78,10 @@ fn lateness(p99: Option<f64>) -> String {
 }
 
 fn header(to: &mut dyn Write) -> io::Result<()> {
-    let heads =
-        ["threads", "queue", "done/s", "refused", "p50", "p99", "p99.9", "wait", "Erlang", "wait p99", "Erlang"];
+    let heads = [
+        "threads", "queue", "done/s", "refused", "p50", "p99", "p99.9", "wait", "Erlang", "wait p99", "Erlang",
+        "inside", "λ·W",
+    ];
     heads.iter().try_for_each(|h| write!(to, "{h:>9}"))?;
     writeln!(to)
 }
@@ -90,6 +92,9 @@ fn row(p: &Open, to: &mut dyn Write) -> io::Result<()> {
     let times =
         [p.p50_s, p.p99_s, p.p999_s, p.mean_wait_s, predicted.map(|w| w.0), p.p99_wait_s, predicted.map(|w| w.1)];
     times.into_iter().try_for_each(|t| write!(to, "{:>9}", ms(t)))?;
+    for inside in [p.inside, p.little()] {
+        write!(to, "{:>9}", inside.map_or("-".into(), |n| format!("{n:.2}")))?;
+    }
     writeln!(to)
 }
 
@@ -111,6 +116,8 @@ mod tests {
             "How it is known",
             "λ·S =",
             "Recommended: threads",
+            "λ·W",
+            "granted: ",
             "Tried",
         ] {
             assert!(text.contains(part), "no {part} in {text}");

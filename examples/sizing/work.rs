@@ -37,25 +37,45 @@ pub(crate) enum Spread {
     Exponential,
 }
 
-/// A workload, ready to run.
-#[derive(Debug)]
-pub(crate) struct Work {
+/// A workload, ready to run. `benches/sizing.rs` has one of its own and none of the others.
+#[allow(dead_code, reason = "each of the two programs makes one of them")]
+pub(crate) enum Work {
+    BuiltIn(BuiltIn),
+    Own(Box<dyn Fn() + Send + Sync>),
+}
+
+pub(crate) struct BuiltIn {
     kind: Kind,
     mean: Duration,
     rounds_per_us: f64,
     dependency: Limit,
 }
 
+#[allow(dead_code, reason = "each of the two programs makes one of them")]
 impl Work {
     /// `calls` is how many at once the dependency takes.
     pub(crate) fn new(kind: Kind, mean: Duration, calls: usize) -> Result<Self, watertight::BuildError> {
         let rounds_per_us = calibrate();
         let dependency = Limit::builder(calls).queue(16_384).build()?;
-        Ok(Self { kind, mean, rounds_per_us, dependency })
+        Ok(Self::BuiltIn(BuiltIn { kind, mean, rounds_per_us, dependency }))
     }
 
-    /// A job of `scale` times the mean length.
+    /// Somebody's own, whose jobs are as long as they are.
+    pub(crate) fn own(job: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::Own(Box::new(job))
+    }
+
+    /// A job, of `scale` times the mean length if it is built in.
     pub(crate) fn run(&self, scale: f64) {
+        match self {
+            Self::BuiltIn(work) => work.run(scale),
+            Self::Own(job) => job(),
+        }
+    }
+}
+
+impl BuiltIn {
+    fn run(&self, scale: f64) {
         match self.kind {
             Kind::Cpu => self.spin(scale),
             Kind::Sleep => thread::sleep(self.mean.mul_f64(scale)),

@@ -5,8 +5,9 @@ use super::on_full::OnFull;
 use super::places::Places;
 use super::shared::Shared;
 use super::stats::Counters;
-use super::{Pool, worker};
+use super::{Pool, SizeReason, worker};
 use crate::cancel::CancelToken;
+use crate::cpus::{self, Pin, Pinning};
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
 use crate::queue::Queue;
@@ -22,8 +23,9 @@ const MAX_QUEUE: usize = 1 << 20;
 ///
 /// | setting | default | range |
 /// |---|---|---|
-/// | [`threads`](Self::threads) | the CPUs this process may use, as `num_cpus` counts them | 1 to 16,384 |
+/// | [`threads`](Self::threads) | the CPUs this process was [granted](crate::cpus) | 1 to 16,384 |
 /// | [`queue`](Self::queue) | 1,024 | 0 to 1,048,576 |
+/// | [`pin`](Self::pin) | [`Pin::No`] | |
 /// | [`stack_size`](Self::stack_size) | the system's | 64 KiB to 1 GiB |
 /// | [`on_full`](Self::on_full) | [`OnFull::Wait`] | |
 /// | [`spin`](Self::spin) | [`Spin::Brief`] | |
@@ -47,6 +49,7 @@ pub struct PoolBuilder {
     threads: Option<usize>,
     queue: usize,
     stack_size: Option<usize>,
+    pin: Pin,
     observed: Observed,
     on_full: OnFull,
     spin: Spin,
@@ -59,13 +62,15 @@ impl PoolBuilder {
             threads: None,
             queue: 1024,
             stack_size: None,
+            pin: Pin::No,
             observed: Observed::default(),
             on_full: OnFull::Wait,
             spin: Spin::Brief,
         }
     }
 
-    /// How many worker threads, all started by [`build`](Self::build); never more, never fewer.
+    /// How many worker threads, all started by [`build`](Self::build); never more, never fewer. Not said, as many as
+    /// [`cpus::granted`](crate::cpus::granted) finds: [`Pool::size_reason`] tells why.
     pub fn threads(mut self, n: usize) -> Self {
         self.threads = Some(n);
         self
@@ -94,6 +99,12 @@ impl PoolBuilder {
     /// How long an idle worker, and a caller that waits for its job, look before they sleep.
     pub fn spin(mut self, spin: Spin) -> Self {
         self.spin = spin;
+        self
+    }
+
+    /// Whether workers stay on CPUs of their own, and on which.
+    pub fn pin(mut self, pin: Pin) -> Self {
+        self.pin = pin;
         self
     }
 
@@ -138,14 +149,17 @@ impl PoolBuilder {
         self,
         start: impl Fn(Arc<Shared>, usize, Option<usize>) -> std::io::Result<()>,
     ) -> Result<Pool, BuildError> {
-        let threads = self.threads.unwrap_or_else(|| num_cpus::get().clamp(1, MAX_THREADS));
+        let size_reason = SizeReason::new(self.threads);
+        let threads = self.threads.unwrap_or_else(|| size_reason.threads().min(MAX_THREADS));
         self.validate(threads)?;
         let places = threads + self.queue;
-        let spin = if self.spin == Spin::Adaptive && num_cpus::get() < 2 { Spin::Brief } else { self.spin };
+        let spin = if self.spin == Spin::Adaptive && cpus::granted().threads < 2 { Spin::Brief } else { self.spin };
         let shared = Arc::new(Shared {
             id: unique(),
             name: self.name,
             threads,
+            size_reason,
+            pinning: Pinning::new(self.pin),
             queue_len: self.queue,
             on_full: self.on_full,
             patience: Patience::new(spin),

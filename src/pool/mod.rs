@@ -16,11 +16,14 @@ mod batch_loom_tests;
 mod batch_submit;
 mod builder;
 mod call;
+mod familiar;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod full_loom_tests;
 mod group;
 mod handle;
 mod here;
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
+mod idle_loom_tests;
 mod job;
 mod lifecycle;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
@@ -39,6 +42,7 @@ mod scope;
 mod shared;
 #[cfg(all(test, watertight_shuttle))]
 mod shuttle_tests;
+mod size;
 mod slot;
 mod stats;
 mod submit;
@@ -51,11 +55,13 @@ mod worker;
 pub use crate::sync::Spin;
 pub use batch::Batch;
 pub use builder::PoolBuilder;
+pub use familiar::{NotIdle, Run};
 pub use handle::JobHandle;
 pub use map::{Map, Unordered};
 pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
 pub use scope::Scope;
+pub use size::SizeReason;
 pub use slot::{Slot, Slots};
 pub use stats::PoolStats;
 pub use submit::JobBuilder;

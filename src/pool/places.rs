@@ -5,7 +5,8 @@
 //! use is the difference. A submitter adds the workers' words up only when the room it last saw is used up.
 //!
 //! While somebody waits in line, or once it is closed, flags in the word of `taken` send every submitter to the lock, so
-//! nobody overtakes; and `attention`, which is read after every giving back, sends the workers there.
+//! nobody overtakes; and `attention`, which is read after every giving back, sends the workers there. So do those who wait
+//! until nothing is in use (`places/idle.rs`).
 //!
 //! **States** of one wait: in line → granted → taken, or given up from either. **Invariants.** 1. The sum of what is back
 //! is read before `taken` is raised to it plus the capacity at most, and only grows: so no more than the capacity is ever
@@ -15,6 +16,8 @@
 //! granted a place and gives up passes it on. 5. Once closed, nobody is granted anything, what was granted and not taken
 //! is taken back, and exactly one caller, `close` or a giving back, is told that the last place is back. **Locking.** One
 //! lock; wakers are cloned before it is taken, and run and dropped after it is let go.
+
+mod idle;
 
 use crate::error::RejectReason;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
@@ -26,6 +29,8 @@ use std::task::Poll;
 /// Somebody waits in line.
 const LINE: u64 = 1;
 const CLOSED: u64 = 2;
+/// Somebody waits until nothing is in use; in `attention` alone, submitters need not know.
+const IDLE: u64 = 4;
 /// How many bits of the word of `taken` are flags.
 const FLAGS: u32 = 2;
 
@@ -55,6 +60,8 @@ struct State {
     line: Line<Waits>,
     /// Served with so many, but not yet come back to take them.
     granted: BTreeMap<Place, u64>,
+    /// Those who wait until nothing is in use.
+    idlers: Line<Waiter>,
     closed: bool,
     /// Somebody was told that the last one is back.
     told: bool,
@@ -68,7 +75,8 @@ struct Waits {
 
 impl Places {
     pub(super) fn new(capacity: usize, workers: usize) -> Self {
-        let state = State { line: Line::new(), granted: BTreeMap::new(), closed: false, told: false };
+        let state =
+            State { line: Line::new(), granted: BTreeMap::new(), idlers: Line::new(), closed: false, told: false };
         Self {
             capacity: capacity as u64,
             submitters: Submitters { taken: AtomicU64::new(0), ceiling: AtomicU64::new(capacity as u64) },
@@ -219,9 +227,10 @@ impl Places {
             self.back[self.back.len() - 1].0.fetch_add(granted, Ordering::Release);
         }
         let served = self.serve(&mut state);
+        let idlers = self.idlers(&mut state);
         drop(state);
         drop(left);
-        served.into_iter().for_each(Waiter::wake);
+        Waiter::wake_all(served.into_iter().chain(idlers));
     }
 
     /// Gives one back, on the thread of the worker with this number or, with the number after the last, on any. True if
@@ -237,17 +246,22 @@ impl Places {
         if !broken("places: who gives back looks for the line without a fence") {
             fence(Ordering::SeqCst); // invariant 3
         }
-        if self.attention.0.load(Ordering::Relaxed) == 0 {
-            return false;
+        match self.attention.0.load(Ordering::Relaxed) {
+            0 => return false,
+            IDLE if !self.is_idle() => return false,
+            _ => {}
         }
         let mut state = self.state.lock();
-        if state.closed {
-            return self.is_last(state);
-        }
-        let served = self.serve(&mut state);
-        drop(state);
-        served.into_iter().for_each(Waiter::wake);
-        false
+        let served = if state.closed { Vec::new() } else { self.serve(&mut state) };
+        let idlers = self.idlers(&mut state);
+        let last = if state.closed {
+            self.is_last(state)
+        } else {
+            drop(state);
+            false
+        };
+        Waiter::wake_all(served.into_iter().chain(idlers));
+        last
     }
 
     /// Grants nothing more and sends those who wait away. True for the one caller that finds all places back.
@@ -263,10 +277,12 @@ impl Places {
             self.back[self.back.len() - 1].0.fetch_add(granted, Ordering::Release);
         }
         let sent_away = state.line.empty();
+        let idlers = self.idlers(&mut state);
         let last = self.is_last(state);
         if !broken("places: who is sent away is not woken") {
             Waiter::wake_all(sent_away.map(|waits| waits.waiter));
         }
+        Waiter::wake_all(idlers);
         last
     }
 

@@ -8,11 +8,13 @@
 use super::lifecycle::{Lifecycle, Stage};
 use super::on_full::OnFull;
 use super::places::Places;
+use super::size::SizeReason;
 use super::slot::{Slots, Taken};
 use super::stats::{Counters, PoolStats, add, read};
 use super::worker::Worker;
 use crate::cancel::CancelToken;
 use crate::context::Context;
+use crate::cpus::Pinning;
 use crate::error::{CancelCause, Interrupted, RejectReason};
 use crate::event::{Event, Observed};
 use crate::queue::Queue;
@@ -25,6 +27,8 @@ pub(super) struct Shared {
     pub(super) id: u64,
     pub(super) name: Cow<'static, str>,
     pub(super) threads: usize,
+    pub(super) size_reason: SizeReason,
+    pub(super) pinning: Pinning,
     pub(super) queue_len: usize,
     pub(super) on_full: OnFull,
     /// Of those who wait for the end of a job.
@@ -157,6 +161,7 @@ impl Shared {
             threads: self.threads,
             queue: self.queue_len,
             alive: self.life.lock().alive(),
+            pinned: read(&c.pinned) as usize,
             in_flight,
             running,
             queued: in_flight.saturating_sub(running),

@@ -19,6 +19,9 @@ pub struct PoolStats {
     pub queue: usize,
     /// Workers that have not left.
     pub alive: usize,
+    /// Of those alive, workers that stay on a CPU of their own, as [`pin`](crate::pool::PoolBuilder::pin) asked: each once it
+    /// has begun.
+    pub pinned: usize,
     /// Admitted and not yet ended: queued and running together.
     pub in_flight: usize,
     /// Running now. A job that runs another on its own thread, by joining it, counts beside it: so it may exceed `threads`.
@@ -53,6 +56,7 @@ pub struct PoolStats {
 pub(super) struct Counters {
     /// One for each worker, and one for everybody else.
     tallies: Box<[Tally]>,
+    pub(super) pinned: Count,
     pub(super) shed: Count,
     pub(super) ran_by_caller: Count,
     pub(super) displaced: Count,
@@ -108,6 +112,7 @@ impl Counters {
         };
         Self {
             tallies: (0..=workers).map(tally).collect(),
+            pinned: Count::new(0),
             shed: Count::new(0),
             ran_by_caller: Count::new(0),
             displaced: Count::new(0),

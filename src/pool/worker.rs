@@ -2,6 +2,7 @@
 //! from anywhere else is caught here, so the same thread goes on.
 
 use super::shared::Shared;
+use super::size::Pinned;
 use crate::error::Interrupted;
 use crate::sync::{Arc, quietly, thread};
 use std::cell::Cell;
@@ -47,10 +48,12 @@ pub(super) struct Evicts {
 fn work(shared: Arc<Shared>, number: usize) {
     shared.mark_this_thread(number);
     let worker = Worker { shared, number, evicts: None };
+    let pinned = Pinned::new(&worker);
     let mut seat = worker.shared.queue.seat();
     while let Some(job) = worker.shared.queue.pop(&mut seat) {
         quietly(|| job.run(&worker));
     }
+    drop(pinned);
     worker.shared.worker_left();
 }
 

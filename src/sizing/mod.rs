@@ -50,7 +50,7 @@
 //! ```
 //!
 //! The program `examples/sizing` finds all of these figures by experiment, and tries what it recommends. To measure work of
-//! your own, copy `benches/sizing.rs` and replace one closure.
+//! your own in the same way, replace one closure in `benches/sizing.rs`.
 //!
 //! # The laws
 //!

@@ -81,7 +81,8 @@ impl Workload {
         self
     }
 
-    /// A job's mean processor time, and how many CPUs the process may use, fractions included (a quota of 150 % is 1.5).
+    /// A job's mean processor time, and how many CPUs the process may use, fractions included (a quota of 150 % is 1.5):
+    /// [`cpus::granted`](crate::cpus::granted) tells.
     pub fn cpu(mut self, per_job: Duration, cpus: f64) -> Self {
         self.cpu = Some((per_job, cpus));
         self
