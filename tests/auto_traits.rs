@@ -17,6 +17,7 @@ use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Slot,
     Slots, Spin, StillRunning, Submit, WhenFull,
 };
+use watertight::pool::{Drain, RunningJob, ShutdownReport, Stop, Stopping, Unrun};
 use watertight::retry::Schedule;
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
@@ -62,6 +63,8 @@ fn everything_public_is_send_sync_and_debug() {
     future::<Reserve>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
+    shared::<(Stop<'_>, Drain, ShutdownReport, RunningJob, Unrun)>();
+    future::<Stopping>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
     shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();

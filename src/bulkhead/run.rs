@@ -376,5 +376,6 @@ fn ran<W, T, E>(joined: Result<Ran<W, T, E>, JobError>) -> Ran<W, T, E> {
         Ok(ran) => ran,
         Err(JobError::Shed(why)) => (None, Ended::Refused(why.into())),
         Err(JobError::Panicked(payload)) => (None, Ended::Panicked(payload)),
+        Err(JobError::Abandoned) => (None, Ended::Interrupted(Interrupted::Cancelled(CancelCause::Shutdown))),
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`RejectReason`], [`Rejected`] | refused at the door | no: trying elsewhere is always safe |
 //! | [`Interrupted`] | a wait ended early | not about work |
-//! | [`JobError`] | a submitted job gave no value | [`Shed`](JobError::Shed): no; [`Panicked`](JobError::Panicked): yes |
+//! | [`JobError`] | a submitted job gave no value | [`Shed`](JobError::Shed): no; [`Panicked`](JobError::Panicked), [`Abandoned`](JobError::Abandoned): yes |
 //! | [`CallError`] | a protected call gave no value | [`started()`](CallError::started) says |
 //! | [`BuildError`] | a configuration makes no sense | not about work |
 //!
@@ -222,6 +222,9 @@ pub enum JobError {
     /// It ran and panicked. The worker goes on.
     #[error("job panicked")]
     Panicked(PanicPayload),
+    /// It was still running when its pool's shutdown ran out of time. Whatever it does from now on, nobody hears of it.
+    #[error("pool shut down while the job ran")]
+    Abandoned,
 }
 
 /// What became of a protected call that did not return a value. Plain `CallError` is for work without an error of its
@@ -335,6 +338,7 @@ impl<E> From<JobError> for CallError<E> {
         match e {
             JobError::Shed(why) => Self::Rejected(why.into()),
             JobError::Panicked(payload) => Self::Panicked(payload),
+            JobError::Abandoned => Self::Interrupted(Interrupted::Cancelled(CancelCause::Shutdown)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! [`PoolBuilder`]: what a pool is made of, checked in one place.
 
+use super::desk::Desk;
 use super::lifecycle::Lifecycle;
 use super::on_full::OnFull;
 use super::places::Places;
@@ -7,6 +8,7 @@ use super::shared::Shared;
 use super::stats::Counters;
 use super::{Pool, worker};
 use crate::cancel::CancelToken;
+use crate::context::Context;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
 use crate::queue::Queue;
@@ -153,6 +155,9 @@ impl PoolBuilder {
             queue: Queue::new(places, spin),
             life: Mutex::new(Lifecycle::new(threads)),
             stopped: CancelToken::new(),
+            cancelled: CancelToken::new(),
+            abandoned: Context::background().with_token(&CancelToken::new()),
+            desks: (0..=threads).map(|_| Desk::new()).collect(),
             counters: Counters::new(threads),
             observed: self.observed,
         });

@@ -4,8 +4,8 @@
 //! → ended. **Invariants.** 1. Taking the closure out of its cell under the cell's lock *is* the claim: worker, canceller
 //! and joiner race for it and one wins; so a job runs or is shed, once. 2. The place is given back when the job has ended
 //! *and* its entry has left the queue (else the queue could overflow), and before the handle is completed. 3. The handle
-//! is completed exactly once: by whoever ran the job, whoever shed it, or, were an entry ever dropped in the queue, by
-//! that drop. **Locking.** The cell's lock guards the claim and is never held while user code runs or drops.
+//! is completed exactly once: by whoever ran the job, whoever shed it, its own waiter if the pool has abandoned the job
+//! while it ran, or, were an entry ever dropped in the queue, by that drop. **Locking.** The cell's lock guards the claim and is never held while user code runs or drops.
 //!
 //! A job with a handle is one allocation: closure and result lie in the same cell. A job without one has no cell: it
 //! lies in the queue, with its context and its name only if it has any.
@@ -13,8 +13,9 @@
 use super::handle::JobHandle;
 use super::shared::Shared;
 use super::slot::{Slot, Taken};
+use super::stop::Unrun;
 use super::worker::{Evicts, Worker};
-use crate::context::Context;
+use crate::context::{Context, at_home};
 use crate::error::{CancelCause, Interrupted, JobError, PanicPayload};
 use crate::event::Event;
 use crate::queue::InlineJob;
@@ -52,11 +53,26 @@ impl Told<'_> {
         self.cx.in_scope(|| self.shared.shed(self.name, cause));
     }
 
-    /// Runs user code in the job's context; a panic becomes a value and is counted and told.
+    /// Runs user code in the job's context; a panic becomes a value and is counted and told. In a context below the
+    /// submitter's: what the pool cancels is this job, not whoever submitted it.
     pub(super) fn run_caught<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
+        if self.cx.is_background() {
+            self.run_here(seat, work)
+        } else {
+            self.cx.as_child(|cx| Told { cx, ..*self }.run_here(seat, work))
+        }
+    }
+
+    /// The same for a context that is the job's own.
+    fn run_here<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
         let counters = &self.shared.counters;
         counters.begun(seat);
-        let ran = catch_unwind(AssertUnwindSafe(|| self.cx.in_scope(work)));
+        let noted = self.shared.desks[seat].begins(self.cx, self.name, &self.shared.cancelled);
+        let ran = catch_unwind(AssertUnwindSafe(|| match self.cx.is_background() {
+            true => at_home(work),
+            false => self.cx.in_scope(work),
+        }));
+        drop(noted);
         counters.ended(seat, ran.is_ok());
         ran.map_err(|payload| {
             let payload = PanicPayload::new(payload);
@@ -66,9 +82,15 @@ impl Told<'_> {
         })
     }
 
+    /// Whether it may still begin.
+    pub(super) fn check(&self) -> Result<(), Interrupted> {
+        self.cx.check()?;
+        self.shared.cancelled.check()
+    }
+
     /// Does the whole of a job without a handle.
     pub(super) fn work(&self, seat: usize, work: impl FnOnce()) {
-        match self.cx.check() {
+        match self.check() {
             Ok(()) => {
                 if let Err(payload) = self.run_caught(seat, work) {
                     self.cx.in_scope(|| drop_quietly(payload));
@@ -90,10 +112,19 @@ pub(super) fn fire_and_forget<F>(work: F, cx: Context, name: Option<Cow<'static,
 where
     F: FnOnce() + Send + 'static,
 {
-    fn at_work(worker: &Worker, cx: Context, name: Option<Cow<'static, str>>, work: impl FnOnce()) {
+    fn at_work<F>(worker: &Worker, cx: Context, name: Option<Cow<'static, str>>, work: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
         let told = Told { shared: &worker.shared, cx: &cx, name: name.as_deref() };
         if let Some(evicts) = &worker.evicts {
-            told.drop_unrun(work, evicts.cause);
+            match &evicts.unrun {
+                Some(unrun) => {
+                    told.shed(evicts.cause);
+                    unrun.borrow_mut().push(Unrun::new(name, cx, work));
+                }
+                None => told.drop_unrun(work, evicts.cause),
+            }
             evicts.dropped.set(true);
             return evicts.kept.set(true);
         }
@@ -117,6 +148,8 @@ pub(super) trait Job<T>: Send + Sync {
     fn claim(&self);
     /// Drops it unrun, if it has not been claimed. True for the one who did.
     fn shed(&self, cause: Interrupted) -> bool;
+    /// Nobody waits for it any longer, though it runs: completes the handle in its place, unless it has ended.
+    fn abandon(&self);
     /// The handle is gone.
     fn detach(&self);
     /// Its entry has left the queue: does what is left to do.
@@ -207,7 +240,7 @@ where
 
     /// Runs the claimed closure, or sheds it if its context has ended.
     fn run_or_shed(&self, work: F) {
-        match self.meta.cx.check() {
+        match self.meta.told().check() {
             Ok(()) => self.run(work),
             Err(cause) => self.shed_claimed(work, cause),
         }
@@ -215,7 +248,7 @@ where
 
     /// Runs the claimed closure in the job's context and completes the handle.
     fn run(&self, work: F) {
-        let ran = self.meta.told().run_caught(self.meta.shared.own_seat(), work);
+        let ran = self.meta.told().run_here(self.meta.shared.own_seat(), work);
         if broken("job: the handle is completed before the place is back") {
             self.complete(ran.map_err(JobError::Panicked));
             self.ended(true);
@@ -259,9 +292,9 @@ where
     }
 
     fn complete(&self, result: Result<T, JobError>) {
-        // Completed twice is impossible (invariant 3); were it not, the second result is dropped, harming nobody.
-        if let Err(second) = self.latch.complete(result) {
-            drop_quietly(second);
+        // The result of a job that was abandoned comes too late.
+        if let Err(late) = self.latch.complete(result) {
+            self.meta.cx.in_scope(|| drop_quietly(late));
         }
     }
 }
@@ -297,6 +330,12 @@ where
         let Some(work) = self.take() else { return false };
         self.shed_claimed(work, cause);
         true
+    }
+
+    fn abandon(&self) {
+        if !self.shed(Interrupted::Cancelled(CancelCause::Shutdown)) {
+            let _ = self.latch.complete(Err(JobError::Abandoned)); // or it has just ended
+        }
     }
 
     fn detach(&self) {

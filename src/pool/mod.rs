@@ -13,10 +13,13 @@
 mod batch_submit;
 mod builder;
 mod call;
+mod desk;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod full_loom_tests;
 mod handle;
 mod job;
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
+mod life_loom_tests;
 mod lifecycle;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
@@ -33,6 +36,7 @@ mod shared;
 mod shuttle_tests;
 mod slot;
 mod stats;
+mod stop;
 mod submit;
 mod submit_async;
 #[cfg(all(test, not(watertight_loom)))]
@@ -42,19 +46,19 @@ mod worker;
 
 pub use crate::sync::Spin;
 pub use builder::PoolBuilder;
+pub use desk::RunningJob;
 pub use handle::JobHandle;
 pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
 pub use slot::{Slot, Slots};
 pub use stats::PoolStats;
+pub use stop::{Drain, ShutdownReport, StillRunning, Stop, Stopping, Unrun};
 pub use submit::JobBuilder;
 pub use submit_async::{Reserve, Submit};
 
 use crate::context::Context;
-use crate::error::{CallError, Interrupted, Rejected};
+use crate::error::{CallError, Rejected};
 use crate::sync::{Arc, broken};
-use crate::wait::block_on;
-use lifecycle::Stage;
 use shared::Shared;
 use std::borrow::Cow;
 use std::fmt;
@@ -258,32 +262,45 @@ impl Pool {
         JobBuilder::new(self)
     }
 
-    /// Takes no more work, waits until all that was admitted has ended and the workers have left.
+    /// Shuts down in stages under one deadline, that of `cx`: takes no more work; lets the jobs that were admitted end by
+    /// themselves for three quarters of the time; then cancels what is left; and abandons what runs all the same when `cx`
+    /// ends. [`stop`](Self::stop) is the same with other choices.
     ///
-    /// An idle pool is gone at once. It may be called by several threads and again later. If `cx` ends first, draining
-    /// goes on by itself.
+    /// Without a deadline it waits for all jobs, unless the token of `cx` is cancelled. An idle pool is gone at once. It may
+    /// be called by several threads and again later.
     ///
     /// # Blocking
     ///
-    /// Blocks this thread until the pool has stopped or `cx` ends. On one of the pool's own workers it never blocks: that
-    /// worker's job is itself what is still running.
+    /// Blocks this thread until the pool has stopped or `cx` ends. On one of the pool's own workers it never blocks and only
+    /// stops the intake: that worker's job is itself what is still running.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Stop::wait`] says.
     ///
     /// # Errors
     ///
     /// [`StillRunning`] with what was left when `cx` ended.
-    pub fn shutdown(&self, cx: &Context) -> Result<(), StillRunning> {
-        let shared = &self.owner.shared;
-        shared.drain();
-        let why = if shared.is_own_worker() && shared.stage() < Stage::Stopped {
-            None
-        } else {
-            match block_on(shared.stopped.waiting(), cx) {
-                Ok(_) => return Ok(()),
-                Err(why) => Some(why),
-            }
-        };
-        let left = self.stats();
-        Err(StillRunning { why, running: left.running, queued: left.queued })
+    pub fn shutdown(&self, cx: &Context) -> Result<ShutdownReport, StillRunning> {
+        self.stop().wait(cx)
+    }
+
+    /// [`shutdown`](Self::shutdown) as a future. The intake is stopped now, not at the first poll.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it stops the waiting; draining goes on by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub fn shutdown_async(&self, cx: &Context) -> Stopping {
+        self.stop().wait_async(cx)
+    }
+
+    /// A shutdown with choices: how long to drain, and whether to hand back what never ran.
+    pub fn stop(&self) -> Stop<'_> {
+        Stop::new(self)
     }
 
     /// What it has done and is doing.
@@ -305,17 +322,4 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("name", &self.name()).field("stats", &self.stats()).finish()
     }
-}
-
-/// What a [`shutdown`](Pool::shutdown) left when its context ended. Draining goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("still shutting down: {running} running, {queued} queued")]
-#[non_exhaustive]
-pub struct StillRunning {
-    /// Why the wait ended; `None` on one of the pool's own workers, where it did not wait.
-    pub why: Option<Interrupted>,
-    /// Jobs that were running.
-    pub running: usize,
-    /// Jobs that were queued.
-    pub queued: usize,
 }

@@ -5,7 +5,8 @@
 //! the last worker that leaves. **Locking.** The lifecycle's lock is held for one step of it, never together with that of
 //! the places.
 
-use super::lifecycle::{Lifecycle, Stage};
+use super::desk::Desk;
+use super::lifecycle::{Ended, Lifecycle, Stage};
 use super::on_full::OnFull;
 use super::places::Places;
 use super::slot::{Slots, Taken};
@@ -33,6 +34,12 @@ pub(super) struct Shared {
     pub(super) queue: Queue<Worker>,
     pub(super) life: Mutex<Lifecycle>,
     pub(super) stopped: CancelToken,
+    /// Cancelled when the time to drain is over: above what runs in the background.
+    pub(super) cancelled: CancelToken,
+    /// Ends when what still runs is abandoned: what the wait for a running job ends at.
+    pub(super) abandoned: Context,
+    /// One for each worker, and one for everybody else.
+    pub(super) desks: Box<[Desk]>,
     pub(super) counters: Counters,
     pub(super) observed: Observed,
 }
@@ -121,7 +128,8 @@ impl Shared {
 
     /// Takes no more work.
     pub(super) fn drain(&self) {
-        self.life.lock().drain();
+        let ended = self.ended();
+        self.life.lock().drain(ended);
         if self.places.close() {
             self.last_place_is_back();
         }
@@ -136,12 +144,35 @@ impl Shared {
         self.queue.close();
     }
 
+    /// The ambient context, for a job that is submitted now. At home on one of this pool's own workers it is the background:
+    /// the job will have a home of its own.
+    pub(super) fn submitters_context(&self) -> Context {
+        let cx = Context::current();
+        if cx.is_home() && self.is_own_worker() { Context::background() } else { cx }
+    }
+
     /// A worker has left.
     pub(super) fn worker_left(&self) {
         let last = self.life.lock().left();
         if last {
             self.stopped.cancel_because(CancelCause::Shutdown);
         }
+    }
+
+    /// How many jobs have ended so far.
+    pub(super) fn ended(&self) -> Ended {
+        self.progress().1
+    }
+
+    /// How many jobs have begun, and how many have ended.
+    pub(super) fn progress(&self) -> (u64, Ended) {
+        let (jobs, shed) = (self.counters.jobs(), read(&self.counters.shed));
+        (jobs.begun, Ended { ran: jobs.finished + jobs.panicked, shed })
+    }
+
+    pub(super) fn accepted_so_far(&self) -> u64 {
+        let c = &self.counters;
+        self.queue.pushed() + read(&c.ran_by_caller) + read(&c.dropped_newest)
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -160,7 +191,7 @@ impl Shared {
             in_flight,
             running,
             queued: in_flight.saturating_sub(running),
-            accepted: self.queue.pushed() + read(&c.ran_by_caller) + read(&c.dropped_newest),
+            accepted: self.accepted_so_far(),
             finished: jobs.finished,
             panicked: jobs.panicked,
             shed: read(&c.shed),

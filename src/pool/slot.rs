@@ -86,7 +86,8 @@ impl Slot {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submit_in(f, &Context::current())
+        let cx = self.shared.as_ref().map_or_else(Context::current, |shared| shared.submitters_context());
+        self.submit_in(f, &cx)
     }
 
     /// The same in another context than the ambient one.
@@ -103,8 +104,8 @@ impl Slot {
     where
         F: FnOnce() + Send + 'static,
     {
-        let cx = Context::current().captured();
         let shared = self.hand_over();
+        let cx = shared.submitters_context().captured();
         shared.accepted(&cx, None);
         shared.queue.push(fire_and_forget(f, cx, None));
     }

@@ -2,9 +2,11 @@
 //! from anywhere else is caught here, so the same thread goes on.
 
 use super::shared::Shared;
+use super::stop::Unrun;
+use crate::context::Home;
 use crate::error::Interrupted;
 use crate::sync::{Arc, quietly, thread};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 
 /// The bytes of a thread's name that the kernel keeps.
@@ -42,14 +44,24 @@ pub(super) struct Evicts {
     pub(super) cause: Interrupted,
     pub(super) dropped: Cell<bool>,
     pub(super) kept: Cell<bool>,
+    /// Where jobs without a handle go that are to be handed back.
+    pub(super) unrun: Option<RefCell<Vec<Unrun>>>,
+}
+
+impl Evicts {
+    pub(super) fn new(cause: Interrupted) -> Self {
+        Self { cause, dropped: Cell::new(false), kept: Cell::new(false), unrun: None }
+    }
 }
 
 fn work(shared: Arc<Shared>, number: usize) {
     shared.mark_this_thread(number);
     let worker = Worker { shared, number, evicts: None };
+    let mut home = Home::new(&worker.shared.cancelled);
     let mut seat = worker.shared.queue.seat();
     while let Some(job) = worker.shared.queue.pop(&mut seat) {
         quietly(|| job.run(&worker));
+        home = home.tidied();
     }
     worker.shared.worker_left();
 }
