@@ -328,3 +328,329 @@ fn a_stuck_job_does_not_hold_up_the_process() {
         .unwrap();
     assert_eq!(child.code(), Some(7));
 }
+
+#[test]
+fn a_paused_pool_begins_nothing_and_a_resumed_one_does_it_all() {
+    let pool = pool(3, 16);
+    let (job, begun, go) = deaf();
+    let running = pool.submit(job).unwrap();
+    begun.recv().unwrap();
+    pool.pause();
+    // Whoever was just taking a job when it was paused has none to take: nothing was queued.
+    let jobs: Vec<_> = (0..8).map(|n| pool.submit(move || n).unwrap()).collect();
+    drop(go);
+    running.join().unwrap(); // what runs is finished
+    assert!(pool.is_paused());
+    (0..1000).for_each(|_| std::thread::yield_now());
+    assert!(jobs.iter().all(|job| !job.is_finished()) && pool.stats().running == 0);
+    pool.resume();
+    assert!(!pool.is_paused());
+    jobs.into_iter().enumerate().for_each(|(n, job)| assert_eq!(job.join().unwrap(), n));
+}
+
+#[test]
+fn a_running_job_of_a_paused_pool_may_join_its_own_jobs() {
+    let pool = pool(1, 4);
+    let inner = pool.clone();
+    let sum = pool.submit(move || {
+        inner.pause();
+        inner.submit(|| 20).unwrap().join().unwrap() + 22
+    });
+    assert_eq!(sum.unwrap().join().unwrap(), 42);
+}
+
+#[test]
+fn a_paused_pool_can_be_shut_down_and_what_is_queued_is_done() {
+    let pool = pool(2, 8);
+    pool.pause();
+    let jobs: Vec<_> = (0..8).map(|n| pool.submit(move || n).unwrap()).collect();
+    pool.shutdown(&for_ever()).unwrap();
+    pool.pause(); // too late
+    assert!(!pool.is_paused());
+    jobs.into_iter().enumerate().for_each(|(n, job)| assert_eq!(job.join().unwrap(), n));
+}
+
+#[test]
+fn pauses_and_resumes_under_load_lose_no_job() {
+    let pool = pool(3, 32);
+    let toggler = {
+        let pool = pool.clone();
+        std::thread::spawn(move || {
+            for _ in 0..500 {
+                pool.pause();
+                (0..3).for_each(|_| std::thread::yield_now());
+                pool.resume();
+                std::thread::yield_now();
+            }
+        })
+    };
+    let ran = Arc::new(AtomicUsize::new(0));
+    for _ in 0..10_000 {
+        let ran = ran.clone();
+        pool.execute(move || _ = ran.fetch_add(1, Ordering::Relaxed)).unwrap();
+    }
+    toggler.join().unwrap();
+    pool.shutdown(&for_ever()).unwrap();
+    assert_eq!(ran.load(Ordering::Relaxed), 10_000);
+}
+
+#[test]
+fn random_sizes_under_load_strand_nobody_and_make_no_place_from_nothing() {
+    // OpenSearch#21817, Risuko#44: a resize that counts twice or strands waiters.
+    const MOST: usize = 6;
+    let pool = Pool::builder("elastic").threads(2).queue(2).resizable(MOST, 8).build().unwrap();
+    let (now, peak, ran) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let submitters: Vec<_> = (0..3)
+        .map(|_| {
+            let (pool, now, peak, ran) = (pool.clone(), now.clone(), peak.clone(), ran.clone());
+            std::thread::spawn(move || {
+                for _ in 0..2_000 {
+                    let (now, peak, ran) = (now.clone(), peak.clone(), ran.clone());
+                    pool.execute(move || {
+                        peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        ran.fetch_add(1, Ordering::SeqCst);
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    })
+                    .unwrap();
+                    assert!(pool.stats().in_flight <= MOST + 8);
+                }
+            })
+        })
+        .collect();
+    let mut seed = 0x9e37_79b9_u64;
+    for _ in 0..300 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        pool.resize(1 + (seed >> 33) as usize % MOST, (seed >> 50) as usize % 9).unwrap();
+        std::thread::yield_now();
+    }
+    pool.resize(2, 1).unwrap();
+    submitters.into_iter().for_each(|submitter| submitter.join().unwrap());
+    assert!(peak.load(Ordering::SeqCst) <= MOST);
+    // It settles at what was asked for last: three places, neither more nor fewer.
+    while pool.stats().in_flight > 0 || pool.stats().alive != 2 {
+        std::thread::yield_now();
+    }
+    let slots: Vec<_> = std::iter::from_fn(|| pool.try_reserve().ok()).collect();
+    assert_eq!(slots.len(), 3);
+    drop(slots);
+    pool.shutdown(&for_ever()).unwrap();
+    assert_eq!((ran.load(Ordering::SeqCst), pool.stats().alive), (6_000, 0));
+}
+
+#[test]
+fn a_larger_pool_serves_who_waits_and_a_smaller_one_drops_nothing() {
+    let pool = Pool::builder("elastic").threads(1).queue(0).resizable(2, 4).build().unwrap();
+    let (job, begun, go) = deaf();
+    let first = pool.submit(job).unwrap();
+    begun.recv().unwrap();
+    let waits = {
+        let pool = pool.clone();
+        std::thread::spawn(move || pool.submit(|| 2).unwrap().join().unwrap())
+    };
+    pool.resize(2, 4).unwrap();
+    assert_eq!(waits.join().unwrap(), 2);
+    let (other, other_begun, other_go) = deaf();
+    pool.execute(other).unwrap();
+    other_begun.recv().unwrap();
+    let queued: Vec<_> = (0..4).map(|n| pool.submit(move || n).unwrap()).collect();
+    pool.resize(1, 0).unwrap();
+    assert!(pool.try_submit(|| ()).is_err());
+    drop((go, other_go));
+    first.join().unwrap();
+    queued.into_iter().enumerate().for_each(|(n, job)| assert_eq!(job.join().unwrap(), n));
+}
+
+#[test]
+fn sizes_that_make_no_sense_name_their_range() {
+    // pubky-nexus#999: a limit of 0 from a configuration that silently refuses everything.
+    let said = |e: watertight::BuildError| e.to_string();
+    let pool = Pool::builder("x").threads(2).queue(1).resizable(3, 5).build().unwrap();
+    assert_eq!(said(pool.resize(0, 1).unwrap_err()), "threads is 0, must be 1 to 3");
+    assert_eq!(said(pool.resize(1, 6).unwrap_err()), "queue is 6, must be 0 to 5");
+    let e = Pool::builder("x").threads(4).resizable(3, 2000).build().unwrap_err();
+    assert_eq!(said(e), "resizable threads is 3, must be 4 to 16384");
+    let e = Pool::builder("x").threads(4).queue(9).resizable(4, 8).build().unwrap_err();
+    assert_eq!(said(e), "resizable queue is 8, must be 9 to 1048576");
+    let e = Pool::builder("x").threads(1).retire_after(0).build().unwrap_err();
+    assert_eq!(said(e), "retire_after is 0, must be 1 or more jobs");
+    pool.shutdown(&for_ever()).unwrap();
+    assert_eq!(said(pool.resize(2, 2).unwrap_err()), "the pool is being shut down");
+}
+
+#[test]
+fn workers_are_replaced_after_their_term_with_all_their_thread_locals() {
+    struct Gone(Arc<AtomicUsize>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    thread_local! {
+        static LEFT: std::cell::RefCell<Option<Gone>> = const { std::cell::RefCell::new(None) };
+    }
+    let (started, gone) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = started.clone();
+    let hooks = watertight::pool::Hooks::new().on_start(move |_| _ = counts.fetch_add(1, Ordering::SeqCst));
+    let pool = Pool::builder("terms").threads(3).queue(8).retire_after(20).hooks(hooks).build().unwrap();
+    for n in 0..2_000 {
+        let gone = gone.clone();
+        let job = move || {
+            LEFT.with_borrow_mut(|left| *left = left.take().or(Some(Gone(gone))));
+            n
+        };
+        assert_eq!(pool.submit(job).unwrap().join().unwrap(), n);
+        assert!(pool.stats().alive == 3);
+    }
+    pool.shutdown(&for_ever()).unwrap();
+    let started = started.load(Ordering::SeqCst);
+    assert!((2_000 / 22..=3 + 2_000 / 18).contains(&started), "{started}");
+    while gone.load(Ordering::SeqCst) < started - 3 {
+        std::thread::yield_now(); // a thread's locals go after the last of it that the pool sees
+    }
+}
+
+#[test]
+fn hooks_are_called_in_order_and_their_panics_go_nowhere() {
+    use watertight::pool::{AtHook, Hooks};
+    let (tell, told) = channel();
+    let hook = |what: &'static str, tell: &Sender<(String, bool)>| {
+        let tell = tell.clone();
+        move |at: &AtHook<'_>| {
+            assert_eq!((at.pool, at.worker), ("hooked", Some(0)));
+            let _ = tell.send((format!("{what} {}", at.job.unwrap_or("-")), at.panicked));
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+    };
+    let hooks = Hooks::new()
+        .on_start(hook("start", &tell))
+        .on_stop(hook("stop", &tell))
+        .before(hook("before", &tell))
+        .after(hook("after", &tell));
+    let pool = Pool::builder("hooked").threads(1).queue(4).hooks(hooks).build().unwrap();
+    pool.job().name("a").submit(|| ()).unwrap().join().unwrap();
+    let panics = pool.job().name("b").submit(|| std::panic::resume_unwind(Box::new("it, too")));
+    assert!(matches!(panics.unwrap().join(), Err(JobError::Panicked(payload)) if payload.message() == Some("it, too")));
+    pool.execute(|| ()).unwrap();
+    pool.shutdown(&for_ever()).unwrap();
+    drop((tell, pool));
+    let told: Vec<_> = told.try_iter().collect();
+    let told: Vec<_> = told.iter().map(|(what, panicked)| (what.as_str(), *panicked)).collect();
+    let jobs = [("before a", false), ("after a", false), ("before b", false), ("after b", true)];
+    assert_eq!(told[0], ("start -", false));
+    assert_eq!(told[1..5], jobs);
+    assert_eq!(told[5..], [("before -", false), ("after -", false), ("stop -", false)]);
+}
+
+#[test]
+fn one_worker_at_a_time_is_idle_and_jobs_do_not_wait_for_it() {
+    use watertight::pool::Hooks;
+    let (inside, most, calls) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (hold, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let hooks = {
+        let (inside, most, calls) = (inside.clone(), most.clone(), calls.clone());
+        Hooks::new().idle(move |_| {
+            most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+                let _ = held.lock().unwrap().recv(); // the first one takes long
+            }
+            inside.fetch_sub(1, Ordering::SeqCst);
+        })
+    };
+    let pool = Pool::builder("idle").threads(3).queue(4).hooks(hooks).build().unwrap();
+    while calls.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    for n in 0..100 {
+        assert_eq!(pool.submit(move || n).unwrap().join().unwrap(), n);
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    drop(hold);
+    for n in 0..100 {
+        assert_eq!(pool.submit(move || n).unwrap().join().unwrap(), n);
+    }
+    pool.shutdown(&for_ever()).unwrap();
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_pool_is_ready_when_all_are_warm_and_not_if_one_cannot_be() {
+    use watertight::pool::{Hooks, NotReady};
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let hooks = Hooks::new().warm_up(move |at| {
+        if at.worker == Some(1) {
+            let _ = wait.lock().unwrap().recv();
+        }
+    });
+    let pool = Pool::builder("cold").threads(2).queue(4).hooks(hooks).build().unwrap();
+    assert!(matches!(pool.ready(&at_once()), Err(NotReady::Interrupted(_))));
+    let mut ready = pool.ready_async(&for_ever());
+    assert!(futures::executor::block_on(async { futures::poll!(&mut ready) }).is_pending());
+    assert_eq!(pool.submit(|| 1).unwrap().join().unwrap(), 1); // the warm one works
+    drop(go);
+    assert_eq!(futures::executor::block_on(ready), Ok(()));
+    assert_eq!(pool.ready(&for_ever()), Ok(()));
+
+    let (tell, told) = channel();
+    let observer = event::from_fn(move |e| {
+        if let Event::WarmUpPanicked { message, .. } = e {
+            tell.send(message.map(str::to_string)).unwrap();
+        }
+    });
+    let hooks = Hooks::new().warm_up(|_| std::panic::resume_unwind(Box::new("no connection")));
+    let pool = Pool::builder("cold").threads(1).queue(4).observer(observer).hooks(hooks).build().unwrap();
+    assert_eq!(pool.ready(&for_ever()), Err(NotReady::WarmUpPanicked));
+    assert_eq!(told.recv().unwrap().as_deref(), Some("no connection"));
+    assert_eq!(pool.submit(|| 1).unwrap().join().unwrap(), 1);
+}
+
+#[test]
+fn a_fifo_wake_gives_every_worker_its_share() {
+    let pool = Pool::builder("fair").threads(4).queue(4).wake(watertight::pool::Wake::Fifo).build().unwrap();
+    for n in 0..1_000_000 {
+        assert_eq!(pool.submit(move || n).unwrap().join().unwrap(), n);
+        let shares = pool.jobs_per_worker();
+        if shares.iter().all(|share| *share > 0) {
+            assert_eq!(shares.iter().sum::<u64>(), n + 1);
+            return;
+        }
+    }
+    panic!("{:?}", pool.jobs_per_worker());
+}
+
+#[test]
+fn panicking_jobs_in_masses_leave_every_thread_in_its_place() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::panic::resume_unwind(Box::new("dropped"));
+            }
+        }
+    }
+    const JOBS: u64 = 100_000;
+    let threads = Arc::new(Mutex::new(std::collections::HashSet::new()));
+    let pool = pool(2, 64);
+    for n in 0..JOBS {
+        let threads = threads.clone();
+        pool.execute(move || {
+            let _bomb = (n % 5 == 0).then_some(Bomb);
+            if n % 1000 == 0 {
+                threads.lock().unwrap().insert(std::thread::current().id());
+            }
+            if n % 5 != 0 {
+                std::panic::resume_unwind(Box::new(n));
+            }
+        })
+        .unwrap();
+    }
+    drop(pool.submit(|| Bomb).unwrap()); // a result that panics in its drop
+    let report = pool.shutdown(&for_ever()).unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.panicked, stats.finished, stats.accepted), (JOBS, 1, JOBS + 1));
+    assert!(report.finished <= JOBS + 1 && threads.lock().unwrap().len() <= 2);
+}

@@ -15,6 +15,7 @@ mod tests;
 
 use crate::sync::Mutex;
 use std::any::Any;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -355,7 +356,7 @@ pub enum BuildError {
         /// What was asked for.
         value: String,
         /// What is allowed.
-        allowed: &'static str,
+        allowed: Cow<'static, str>,
     },
     /// A name that cannot be one.
     #[error("name {name:?} {problem}")]
@@ -385,8 +386,12 @@ pub enum BuildError {
 pub(crate) const MAX_NAME: usize = 64;
 
 impl BuildError {
-    pub(crate) fn out_of_range(field: &'static str, value: impl fmt::Display, allowed: &'static str) -> Self {
-        Self::OutOfRange { field, value: value.to_string(), allowed }
+    pub(crate) fn out_of_range(
+        field: &'static str,
+        value: impl fmt::Display,
+        allowed: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::OutOfRange { field, value: value.to_string(), allowed: allowed.into() }
     }
 
     /// One rule for every name: threads, events and metrics carry it.

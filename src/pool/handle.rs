@@ -59,7 +59,7 @@ impl<T> JobHandle<T> {
     ///
     /// [`Shed`](JobError::Shed) if it never ran, [`Panicked`](JobError::Panicked) if it panicked,
     /// [`Abandoned`](JobError::Abandoned) if it was still running when the time of a [shutdown](crate::Pool::shutdown) was
-    /// over.
+    /// over, or in a forked process, which has none of the pool's threads.
     pub fn join(mut self) -> Result<T, JobError> {
         self.polled = None; // a later wait replaces the earlier
         if let Some(result) = self.take() {
@@ -76,6 +76,9 @@ impl<T> JobHandle<T> {
             }
         }
         patience.in_vain(&looks);
+        if self.job.meta().shared.is_forked() {
+            return Err(JobError::Abandoned); // its workers are not here, and would be waited for for ever
+        }
         match block_on(self.wait(), &self.job.meta().cx) {
             Ok(result) => {
                 self.job.meta().shared.patience.woken();
@@ -103,6 +106,9 @@ impl<T> JobHandle<T> {
     pub fn join_within(&mut self, cx: &Context) -> Option<Result<T, JobError>> {
         self.polled = None;
         self.claim_if_own();
+        if self.job.meta().shared.is_forked() && !self.job.latch().is_done() {
+            return Some(Err(JobError::Abandoned));
+        }
         let own = self.job.meta().cx.clone();
         let ended = if own.clock().is(cx.clock()) {
             block_on(self.wait(), &(cx, &own))

@@ -68,6 +68,11 @@ impl Told<'_> {
         let counters = &self.shared.counters;
         counters.begun(seat);
         let noted = self.shared.desks[seat].begins(self.cx, self.name, &self.shared.cancelled);
+        let hooks = &self.shared.hooks;
+        let work = || match hooks.has_any_around() {
+            true => hooks.around(self.shared, seat, self.name, work),
+            false => work(),
+        };
         let ran = catch_unwind(AssertUnwindSafe(|| match self.cx.is_background() {
             true => at_home(work),
             false => self.cx.in_scope(work),

@@ -42,13 +42,58 @@ pub(super) struct Account {
 pub(super) struct Lifecycle {
     stage: Stage,
     alive: usize,
+    /// Numbers that no worker has.
+    vacant: Vec<usize>,
+    /// The numbers of those that have left and whose replacements have not begun.
+    retiring: Vec<usize>,
+    /// Workers that are not warm yet.
+    cold: usize,
     at_close: Option<Ended>,
     at_cancel: Option<Ended>,
 }
 
 impl Lifecycle {
-    pub(super) fn new(workers: usize) -> Self {
-        Self { stage: Stage::Running, alive: workers, at_close: None, at_cancel: None }
+    /// Of so many workers, with numbers for so many.
+    pub(super) fn new(workers: usize, numbers: usize) -> Self {
+        let vacant = (workers..numbers).rev().collect();
+        let stage = Stage::Running;
+        Self { stage, alive: workers, vacant, retiring: Vec::new(), cold: workers, at_close: None, at_cancel: None }
+    }
+
+    /// A worker more: its number. `None` if there is none now, or the pool is being shut down.
+    pub(super) fn hire(&mut self) -> Option<usize> {
+        if self.stage > Stage::Running {
+            return None;
+        }
+        let number = self.vacant.pop()?;
+        self.alive += 1;
+        self.cold += 1;
+        Some(number)
+    }
+
+    /// Nobody counts by this number any more.
+    pub(super) fn vacate(&mut self, number: usize) {
+        self.vacant.push(number);
+    }
+
+    /// The worker of this number wants to be replaced: whether it may, with so many threads. At most one in ten at once, but
+    /// one.
+    pub(super) fn may_retire(&mut self, number: usize, threads: usize) -> bool {
+        let may = self.stage == Stage::Running && self.retiring.len() < (threads / 10).max(1);
+        if may {
+            self.retiring.push(number);
+        }
+        may
+    }
+
+    /// The worker of this number has begun and is warm, or could not be had. True if with it all are warm that there were.
+    pub(super) fn begun(&mut self, number: usize) -> bool {
+        if let Some(at) = self.retiring.iter().position(|retiring| *retiring == number) {
+            self.retiring.swap_remove(at);
+            return false;
+        }
+        self.cold = self.cold.saturating_sub(1);
+        self.cold == 0
     }
 
     /// Asks it to take no more work; so much had ended before.
@@ -123,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_stage_only_grows() {
-        let mut life = Lifecycle::new(2);
+        let mut life = Lifecycle::new(2, 2);
         life.drain(ended(0, 0));
         life.stop();
         life.drain(ended(0, 0));
@@ -136,8 +181,34 @@ mod tests {
     }
 
     #[test]
+    fn one_in_ten_retires_at_once_and_at_least_one() {
+        for (threads, so_many) in [(1, 1), (9, 1), (10, 1), (25, 2), (100, 10)] {
+            let mut life = Lifecycle::new(threads, threads);
+            let may = (0..threads).filter(|n| life.may_retire(*n, threads)).count();
+            assert_eq!(may, so_many, "of {threads}");
+            assert!(!life.begun(0)); // a replacement
+            assert!(life.may_retire(0, threads));
+            life.drain(ended(0, 0));
+            assert!(!life.begun(0));
+            assert!(!life.may_retire(0, threads), "nobody is replaced in a pool that ends");
+        }
+    }
+
+    #[test]
+    fn a_number_is_given_to_one_worker_at_a_time() {
+        let mut life = Lifecycle::new(1, 2);
+        assert_eq!((life.hire(), life.hire()), (Some(1), None));
+        life.vacate(0);
+        assert!(!life.left() && life.alive() == 1);
+        assert_eq!(life.hire(), Some(0));
+        life.drain(ended(0, 0));
+        life.vacate(0);
+        assert_eq!(life.hire(), None);
+    }
+
+    #[test]
     fn every_job_is_in_one_line_of_the_account() {
-        let mut life = Lifecycle::new(1);
+        let mut life = Lifecycle::new(1, 1);
         assert_eq!(life.account(ended(7, 7)), Account::default());
         life.drain(ended(10, 1));
         assert_eq!(life.account(ended(12, 2)), Account { finished: 2, cancelled: 0, never_ran: 1 });

@@ -17,6 +17,7 @@ mod desk;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod full_loom_tests;
 mod handle;
+mod hooks;
 mod job;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod life_loom_tests;
@@ -31,6 +32,7 @@ mod places;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod places_loom_tests;
 mod reserve;
+mod resize;
 mod shared;
 #[cfg(all(test, watertight_shuttle))]
 mod shuttle_tests;
@@ -44,10 +46,12 @@ mod tests;
 mod unqueued;
 mod worker;
 
+pub use crate::queue::Wake;
 pub use crate::sync::Spin;
 pub use builder::PoolBuilder;
 pub use desk::RunningJob;
 pub use handle::JobHandle;
+pub use hooks::{AtHook, Hooks, NotReady, Ready};
 pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
 pub use slot::{Slot, Slots};
@@ -55,6 +59,7 @@ pub use stats::PoolStats;
 pub use stop::{Drain, ShutdownReport, StillRunning, Stop, Stopping, Unrun};
 pub use submit::JobBuilder;
 pub use submit_async::{Reserve, Submit};
+pub use worker::retire_worker;
 
 use crate::context::Context;
 use crate::error::{CallError, Rejected};
@@ -104,6 +109,9 @@ impl Drop for Owner {
     fn drop(&mut self) {
         if broken("pool: the last handle drains nothing") {
             return;
+        }
+        if self.shared.is_forked() {
+            return; // the locks may be those of threads that are not here
         }
         self.shared.drain();
     }
@@ -306,6 +314,12 @@ impl Pool {
     /// What it has done and is doing.
     pub fn stats(&self) -> PoolStats {
         self.owner.shared.stats()
+    }
+
+    /// How many jobs each worker has begun, by its number: how evenly they are spread, which is what [`Wake`] decides. A worker
+    /// that replaces another counts on under its number. One number for each worker there [can be](PoolBuilder::resizable).
+    pub fn jobs_per_worker(&self) -> Vec<u64> {
+        self.owner.shared.counters.shares()
     }
 
     /// Its name.

@@ -6,12 +6,14 @@
 //! the places.
 
 use super::desk::Desk;
+use super::hooks::{AtIdle, Hooks};
 use super::lifecycle::{Ended, Lifecycle, Stage};
 use super::on_full::OnFull;
 use super::places::Places;
+use super::resize::Size;
 use super::slot::{Slots, Taken};
 use super::stats::{Counters, PoolStats, add, read};
-use super::worker::Worker;
+use super::worker::{Start, Worker};
 use crate::cancel::CancelToken;
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, RejectReason};
@@ -25,8 +27,9 @@ pub(super) struct Shared {
     /// Unlike any other pool's, ever.
     pub(super) id: u64,
     pub(super) name: Cow<'static, str>,
-    pub(super) threads: usize,
-    pub(super) queue_len: usize,
+    /// How many workers there can be. Everybody else counts by this number.
+    pub(super) seats: usize,
+    pub(super) size: Size,
     pub(super) on_full: OnFull,
     /// Of those who wait for the end of a job.
     pub(super) patience: Patience,
@@ -42,6 +45,15 @@ pub(super) struct Shared {
     pub(super) desks: Box<[Desk]>,
     pub(super) counters: Counters,
     pub(super) observed: Observed,
+    pub(super) hooks: Hooks,
+    pub(super) at_idle: AtIdle,
+    /// After so many jobs a worker is replaced.
+    pub(super) retire_after: Option<u64>,
+    /// Cancelled when the first workers are warm, or it is certain that they will not be.
+    pub(super) ready: CancelToken,
+    pub(super) start: Start,
+    /// The process that has the threads.
+    pub(super) process: u32,
 }
 
 thread_local! {
@@ -51,11 +63,30 @@ thread_local! {
     static WORKER_OF: Cell<(u64, usize)> = Cell::new((0, 0));
 }
 
+/// What is said to those who would wait for threads that are not there.
+pub(super) const FORKED: CancelCause = CancelCause::Because("the process was forked: the pool's threads are not in it");
+
+/// Whether this thread is a worker of any pool.
+pub(super) fn is_any_worker() -> bool {
+    WORKER_OF.try_with(Cell::get).is_ok_and(|(pool, _)| pool != 0)
+}
+
 impl Shared {
     /// Says that this thread is the pool's own worker of this number. Beyond the last number: one that counts with those
     /// who are none.
     pub(super) fn mark_this_thread(&self, worker: usize) {
         WORKER_OF.with(|pool| pool.set((self.id, worker)));
+    }
+
+    /// This thread is a worker no longer.
+    pub(super) fn unmark_this_thread(&self) {
+        let _ = WORKER_OF.try_with(|pool| pool.set((0, 0)));
+    }
+
+    /// Whether this process has the pool's threads: a fork copies everything else. A look at the system, for those who are
+    /// about to wait.
+    pub(super) fn is_forked(&self) -> bool {
+        std::process::id() != self.process
     }
 
     /// Whether this thread is one of the pool's own workers.
@@ -67,7 +98,7 @@ impl Shared {
     pub(super) fn own_seat(&self) -> usize {
         match WORKER_OF.try_with(Cell::get) {
             Ok((pool, worker)) if pool == self.id => worker,
-            _ => self.threads,
+            _ => self.seats,
         }
     }
 
@@ -98,7 +129,7 @@ impl Shared {
     pub(super) fn reason(&self, reason: RejectReason) -> RejectReason {
         match reason {
             RejectReason::Full { waiting, .. } => {
-                RejectReason::Full { limit: self.threads, waiting: self.queue_len + waiting }
+                RejectReason::Full { limit: self.size.threads(), waiting: self.size.queue() + waiting }
             }
             other => other,
         }
@@ -130,6 +161,7 @@ impl Shared {
     pub(super) fn drain(&self) {
         let ended = self.ended();
         self.life.lock().drain(ended);
+        self.queue.resume(); // what was admitted is done, also by a pool that was paused
         if self.places.close() {
             self.last_place_is_back();
         }
@@ -155,6 +187,7 @@ impl Shared {
     pub(super) fn worker_left(&self) {
         let last = self.life.lock().left();
         if last {
+            self.ready.cancel_because(CancelCause::Shutdown);
             self.stopped.cancel_because(CancelCause::Shutdown);
         }
     }
@@ -185,8 +218,8 @@ impl Shared {
         let jobs = c.jobs();
         let running = jobs.running();
         PoolStats {
-            threads: self.threads,
-            queue: self.queue_len,
+            threads: self.size.threads(),
+            queue: self.size.queue(),
             alive: self.life.lock().alive(),
             in_flight,
             running,

@@ -5,7 +5,7 @@
 
 use super::handle::JobHandle;
 use super::job::{fire_and_forget, submit_into};
-use super::shared::Shared;
+use super::shared::{FORKED, Shared};
 use crate::context::Context;
 use crate::error::RejectReason;
 use crate::sync::{Arc, Waiter};
@@ -197,6 +197,9 @@ impl Wait for SlotWait {
         let decided = match self.number {
             Some(number) => places.look(number, w),
             None => match places.try_take(self.places) {
+                Err(RejectReason::Full { .. }) if self.shared.is_forked() => {
+                    Poll::Ready(Err(RejectReason::Cancelled(FORKED))) // nobody would ever give one back
+                }
                 Err(RejectReason::Full { .. }) if places.can_ever_take(self.places) => {
                     match places.join(self.places, w.clone()) {
                         Ok(Some(number)) => {

@@ -138,6 +138,12 @@ impl Counters {
         (begun, (begun - ended) as usize)
     }
 
+    /// How many each worker has begun.
+    pub(super) fn shares(&self) -> Vec<u64> {
+        let (_, workers) = self.tallies.split_last().expect("there is one for everybody else");
+        workers.iter().map(|tally| tally.begun.load(Ordering::Acquire)).collect()
+    }
+
     pub(super) fn jobs(&self) -> Jobs {
         let mut jobs = Jobs::default();
         for tally in &self.tallies {

@@ -8,7 +8,7 @@
 use super::Pool;
 use super::desk::RunningJob;
 use super::lifecycle::Stage;
-use super::shared::Shared;
+use super::shared::{FORKED, Shared};
 use super::unqueued::evict;
 use super::worker::Evicts;
 use crate::cancel::TokenWait;
@@ -117,7 +117,7 @@ impl<'a> Stop<'a> {
     ///
     /// [`StillRunning`], with the same report, if jobs were running when `cx` ended. Their handles say
     /// [`Abandoned`](crate::JobError::Abandoned), they keep their places and threads until they end, and nothing waits for
-    /// them: the process can exit.
+    /// them: the process can exit. In a forked process, which has none of the threads, at once and with an empty report.
     pub fn wait(self, cx: &Context) -> Result<ShutdownReport, StillRunning> {
         let mut stages = match Stages::begin(self, cx) {
             Ok(stages) => stages,
@@ -172,6 +172,10 @@ impl Stages {
     /// Stops the intake. Where nothing may be waited for, that is all.
     fn begin(stop: Stop<'_>, cx: &Context) -> Result<Self, Outcome> {
         let shared = stop.pool.owner.shared.clone();
+        if shared.is_forked() {
+            let why = Some(Interrupted::Cancelled(FORKED));
+            return Err(Err(StillRunning { why, report: ShutdownReport::default() }));
+        }
         shared.drain();
         let mut stages = Self {
             cx: cx.clone(),
@@ -309,7 +313,7 @@ impl Shared {
 ///
 /// Each job is in one line. Once the pool has stopped, `finished`, `cancelled` and `never_ran` are all of them. Every
 /// shutdown of a pool that is shut down several times is given the same account.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
     /// Ended by themselves while there was time to drain, with a value or a panic.
