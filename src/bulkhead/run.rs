@@ -183,7 +183,8 @@ impl Inner {
 
     fn panicked<T, E>(&self, payload: Box<dyn Any + Send>) -> Ended<T, E> {
         let payload = PanicPayload::new(payload);
-        self.observed.tell(Event::Panicked { name: &self.name, job: None, message: payload.message() });
+        let (message, backtrace) = (payload.message(), payload.backtrace());
+        self.observed.tell(Event::Panicked { name: &self.name, job: None, message, backtrace });
         Ended::Panicked(payload)
     }
 

@@ -10,11 +10,13 @@
 //!
 //! `Display` is lower case, without a full stop, and never repeats the source's text: `source()` has it.
 
+mod panic;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 
+pub use panic::PanicPayload;
+
 use crate::sync::Mutex;
-use std::any::Any;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
@@ -175,41 +177,6 @@ impl<F> fmt::Debug for Rejected<F> {
 impl<F> From<Rejected<F>> for RejectReason {
     fn from(refused: Rejected<F>) -> Self {
         refused.reason
-    }
-}
-
-/// What a panicking job left behind.
-pub struct PanicPayload {
-    message: Option<Box<str>>,
-    // Behind a mutex because a payload is `Send` but not `Sync`, and an error must be both to be boxed.
-    payload: Mutex<Box<dyn Any + Send>>,
-}
-
-impl PanicPayload {
-    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
-        let text = payload.downcast_ref::<&'static str>().map(|s| Box::from(*s));
-        let message = text.or_else(|| payload.downcast_ref::<String>().map(|s| Box::from(s.as_str())));
-        Self { message, payload: Mutex::new(payload) }
-    }
-
-    /// The panic's text, if it had one: a `panic!` with a string or a format.
-    pub fn message(&self) -> Option<&str> {
-        self.message.as_deref()
-    }
-
-    /// Goes on panicking with it, on this thread.
-    ///
-    /// # Panics
-    ///
-    /// Always; that is what it is for.
-    pub fn resume(self) -> ! {
-        std::panic::resume_unwind(self.payload.into_inner())
-    }
-}
-
-impl fmt::Debug for PanicPayload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PanicPayload").field("message", &self.message).finish_non_exhaustive()
     }
 }
 

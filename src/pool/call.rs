@@ -7,12 +7,12 @@
 //! nobody. **Locking.** The desk's lock, see there.
 
 use super::Pool;
-use super::job::Told;
 use super::on_full::{Admitted, DISPLACED};
 use super::shared::Shared;
 use super::slot::Taken;
 use super::stats::add;
 use super::submit::JobBuilder;
+use super::told::Told;
 use super::worker::Worker;
 use crate::context::Context;
 use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};

@@ -11,19 +11,18 @@
 //! lies in the queue, with its context and its name only if it has any.
 
 use super::handle::JobHandle;
+use super::report::Unrun;
 use super::shared::Shared;
 use super::slot::{Slot, Taken};
-use super::stop::Unrun;
+use super::told::Told;
 use super::worker::{Evicts, Worker};
-use crate::context::{Context, at_home};
-use crate::error::{CancelCause, Interrupted, JobError, PanicPayload};
-use crate::event::Event;
+use crate::context::Context;
+use crate::error::{CancelCause, Interrupted, JobError};
 use crate::queue::InlineJob;
 use crate::sync::{Arc, Mutex, Waiter, broken, counted, drop_quietly};
 use crate::wait::Wait;
 use crate::wait::latch::Latch;
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 /// What a job carries besides its closure.
@@ -33,82 +32,9 @@ pub(super) struct Meta {
     pub(super) shared: Arc<Shared>,
 }
 
-/// A job as it is told of: for one with a handle its `Meta`, for one without what it has of it.
-#[derive(Clone, Copy)]
-pub(super) struct Told<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) cx: &'a Context,
-    pub(super) name: Option<&'a str>,
-}
-
 impl Meta {
     fn told(&self) -> Told<'_> {
         Told { shared: &self.shared, cx: &self.cx, name: self.name.as_deref() }
-    }
-}
-
-impl Told<'_> {
-    /// Counted and told in the job's own context.
-    pub(super) fn shed(&self, cause: Interrupted) {
-        self.cx.in_scope(|| self.shared.shed(self.name, cause));
-    }
-
-    /// Runs user code in the job's context; a panic becomes a value and is counted and told. In a context below the
-    /// submitter's: what the pool cancels is this job, not whoever submitted it.
-    pub(super) fn run_caught<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
-        if self.cx.is_background() {
-            self.run_here(seat, work)
-        } else {
-            self.cx.as_child(|cx| Told { cx, ..*self }.run_here(seat, work))
-        }
-    }
-
-    /// The same for a context that is the job's own.
-    fn run_here<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
-        let counters = &self.shared.counters;
-        counters.begun(seat);
-        let noted = self.shared.desks[seat].begins(self.cx, self.name, &self.shared.cancelled);
-        let hooks = &self.shared.hooks;
-        let work = || match hooks.has_any_around() {
-            true => hooks.around(self.shared, seat, self.name, work),
-            false => work(),
-        };
-        let ran = catch_unwind(AssertUnwindSafe(|| match self.cx.is_background() {
-            true => at_home(work),
-            false => self.cx.in_scope(work),
-        }));
-        drop(noted);
-        counters.ended(seat, ran.is_ok());
-        ran.map_err(|payload| {
-            let payload = PanicPayload::new(payload);
-            let (name, message) = (&self.shared.name, payload.message());
-            self.cx.in_scope(|| self.shared.observed.tell(Event::Panicked { name, job: self.name, message }));
-            payload
-        })
-    }
-
-    /// Whether it may still begin.
-    pub(super) fn check(&self) -> Result<(), Interrupted> {
-        self.cx.check()?;
-        self.shared.cancelled.check()
-    }
-
-    /// Does the whole of a job without a handle.
-    pub(super) fn work(&self, seat: usize, work: impl FnOnce()) {
-        match self.check() {
-            Ok(()) => {
-                if let Err(payload) = self.run_caught(seat, work) {
-                    self.cx.in_scope(|| drop_quietly(payload));
-                }
-            }
-            Err(cause) => self.drop_unrun(work, cause),
-        }
-    }
-
-    /// Drops a closure that is not to run, counted and told.
-    pub(super) fn drop_unrun<F>(&self, work: F, cause: Interrupted) {
-        self.cx.in_scope(|| drop_quietly(work));
-        self.shed(cause);
     }
 }
 

@@ -1,12 +1,14 @@
 //! Models of a pool's life: its shutdown in stages against what runs.
 
-use super::stop::{Drain, ShutdownReport, StillRunning};
+use super::report::{ShutdownReport, StillRunning};
+use super::stop::Drain;
 use super::{JobHandle, Pool};
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError};
-use crate::sync::model::{model, spawn, twin};
+use crate::sync::model::{model, spawn, twin, wide_model};
 use crate::{CancelToken, ManualClock};
 use loom::alloc::Track;
+use loom::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 fn pool(threads: usize, queue: usize) -> Pool {
@@ -38,7 +40,8 @@ fn sum(pool: &Pool, report: &ShutdownReport) -> u64 {
 
 fn an_impatient_shutdown_against_a_jobs_end() {
     let pool = pool(1, 0);
-    pool.execute(|| ()).unwrap();
+    let seen = loom::sync::atomic::AtomicUsize::new(0);
+    pool.execute(move || _ = seen.fetch_add(1, Relaxed)).unwrap(); // what loom can stop in the middle
     let report = report(pool.stop().drain(Drain::For(Duration::ZERO)).wait(&at_once()));
     assert_eq!(sum(&pool, &report), 1, "{report:?}");
     let last = pool.shutdown(&for_ever()).unwrap();
@@ -54,7 +57,7 @@ fn loom_a_shutdown_counts_each_job_once_while_jobs_end() {
 
 fn a_shutdown_cancels_what_listens(with_handle: bool) {
     let pool = pool(1, 0);
-    let listens = || drop(Context::current().token().wait(&for_ever()));
+    let listens = || _ = Context::current().token().wait(&for_ever());
     let handle = with_handle.then(|| pool.submit(listens).unwrap());
     if !with_handle {
         pool.execute(listens).unwrap();
@@ -86,7 +89,7 @@ fn an_abandoned_job_is_joined_while_it_runs() {
     let pool = pool(1, 0);
     let gate = CancelToken::new();
     let held = gate.clone();
-    let handle = pool.submit(move || drop(held.wait(&for_ever()))).unwrap();
+    let handle = pool.submit(move || _ = held.wait(&for_ever())).unwrap();
     let joiner = spawn(move || handle.join());
     drop(pool.stop().drain(Drain::For(Duration::ZERO)).wait(&at_once()));
     assert!(matches!(joiner.join().unwrap(), Err(JobError::Abandoned | JobError::Shed(SHUT_DOWN))));
@@ -128,7 +131,7 @@ fn the_stages_by_the_clock() {
         time.advance(Duration::from_secs(3));
         time.advance(Duration::from_secs(1));
     });
-    pool.execute(|| drop(Context::current().token().wait(&for_ever()))).unwrap();
+    pool.execute(|| _ = Context::current().token().wait(&for_ever())).unwrap();
     let told = report(pool.shutdown(&cx));
     assert_eq!((sum(&pool, &told), told.finished), (1, 0), "{told:?}");
     advancer.join().unwrap();
@@ -139,4 +142,62 @@ fn the_stages_by_the_clock() {
 fn loom_a_shutdown_passes_its_stages_by_its_clock() {
     model("a shutdown passes its stages by its clock", the_stages_by_the_clock);
     twin("clock: an advance wakes nobody", the_stages_by_the_clock);
+}
+
+/// A job that is submitted while the pool is paused and then shut down is done, or comes back.
+fn a_shutdown_of_a_paused_pool() {
+    let pool = pool(1, 1);
+    let submitter = {
+        let pool = pool.clone();
+        spawn(move || pool.try_submit(|| 1).ok().map(JobHandle::join))
+    };
+    pool.pause();
+    let report = pool.shutdown(&for_ever()).unwrap();
+    pool.pause();
+    let joined = submitter.join().unwrap();
+    assert!(joined.is_none_or(|joined| joined.unwrap() == 1) && report.never_ran == 0 && !pool.is_paused());
+}
+
+#[test]
+fn loom_a_paused_pool_that_is_shut_down_does_what_it_has() {
+    model("a paused pool that is shut down does what it has", a_shutdown_of_a_paused_pool);
+    twin("pool: a drain leaves a pool paused", a_shutdown_of_a_paused_pool);
+}
+
+/// A worker more and a worker less while somebody submits.
+fn sizes_against_a_submit() {
+    let pool = Pool::builder("m").threads(1).queue(0).resizable(2, 0).build().unwrap();
+    let submitter = {
+        let pool = pool.clone();
+        spawn(move || pool.submit(|| 1).unwrap().join().unwrap())
+    };
+    pool.resize(2, 0).unwrap();
+    pool.resize(1, 0).unwrap();
+    assert_eq!(submitter.join().unwrap(), 1);
+    let one = pool.try_reserve().unwrap();
+    assert!(pool.try_reserve().is_err(), "a place from nothing");
+    drop(one);
+    pool.shutdown(&for_ever()).unwrap(); // nobody is left behind
+    assert_eq!((pool.stats().alive, pool.stats().in_flight), (0, 0));
+}
+
+#[test]
+fn loom_a_pool_that_is_resized_strands_nobody() {
+    wide_model("a pool that is resized strands nobody", sizes_against_a_submit);
+    twin("park: who sleeps is not told to leave", sizes_against_a_submit);
+}
+
+/// The only worker is replaced while a job is queued.
+fn a_worker_is_replaced_while_a_job_comes() {
+    let pool = pool(1, 1);
+    pool.execute(|| assert!(super::retire_worker())).unwrap();
+    assert_eq!(pool.submit(|| 1).unwrap().join().unwrap(), 1);
+    pool.shutdown(&for_ever()).unwrap();
+    assert_eq!(pool.stats().alive, 0);
+}
+
+#[test]
+fn loom_a_job_is_done_though_the_worker_is_replaced() {
+    model("a job is done though the worker is replaced", a_worker_is_replaced_while_a_job_comes);
+    twin("park: who lies down does not look again", a_worker_is_replaced_while_a_job_comes);
 }

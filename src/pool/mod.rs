@@ -10,6 +10,7 @@
 //! workers claims what is still queued. **Locking.** The places', the lifecycle's, a job's and a latch's lock are each
 //! held alone.
 
+mod backtrace;
 mod batch_submit;
 mod builder;
 mod call;
@@ -31,6 +32,7 @@ mod partial_loom_tests;
 mod places;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod places_loom_tests;
+mod report;
 mod reserve;
 mod resize;
 mod shared;
@@ -43,20 +45,23 @@ mod submit;
 mod submit_async;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
+mod told;
 mod unqueued;
 mod worker;
 
 pub use crate::queue::Wake;
 pub use crate::sync::Spin;
+pub use backtrace::record_backtraces;
 pub use builder::PoolBuilder;
 pub use desk::RunningJob;
 pub use handle::JobHandle;
 pub use hooks::{AtHook, Hooks, NotReady, Ready};
 pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
+pub use report::{ShutdownReport, StillRunning, Unrun};
 pub use slot::{Slot, Slots};
 pub use stats::PoolStats;
-pub use stop::{Drain, ShutdownReport, StillRunning, Stop, Stopping, Unrun};
+pub use stop::{Drain, Stop, Stopping};
 pub use submit::JobBuilder;
 pub use submit_async::{Reserve, Submit};
 pub use worker::retire_worker;

@@ -8,6 +8,7 @@
 use super::Pool;
 use super::desk::RunningJob;
 use super::lifecycle::Stage;
+use super::report::{ShutdownReport, StillRunning, Unrun};
 use super::shared::{FORKED, Shared};
 use super::unqueued::evict;
 use super::worker::Evicts;
@@ -15,9 +16,8 @@ use crate::cancel::TokenWait;
 use crate::context::{Context, ContextWait};
 use crate::deadline::Deadline;
 use crate::error::{CancelCause, Interrupted};
-use crate::sync::{Arc, Mutex, broken};
+use crate::sync::{Arc, broken};
 use crate::wait::{Waiting, block_on};
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -304,77 +304,6 @@ impl Shared {
             self.abandoned.token().cancel_because(CancelCause::Shutdown);
         }
     }
-}
-
-/// What became of the jobs of a pool that was [shut down](Pool::stop): of those that had not ended when the intake was
-/// stopped, and of those that were admitted at that moment.
-///
-/// # Consistency
-///
-/// Each job is in one line. Once the pool has stopped, `finished`, `cancelled` and `never_ran` are all of them. Every
-/// shutdown of a pool that is shut down several times is given the same account.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Ended by themselves while there was time to drain, with a value or a panic.
-    pub finished: u64,
-    /// Were running when the time to drain was over, and have ended since.
-    pub cancelled: u64,
-    /// Were dropped unrun: cancelled in the queue, by the shutdown or by whoever wanted them no longer.
-    pub never_ran: u64,
-    /// Are still queued: only if the shutdown has not cancelled them.
-    pub queued: usize,
-    /// Are still running.
-    pub running: Vec<RunningJob>,
-    /// Those of `never_ran` that were [handed back](Stop::hand_back).
-    pub unrun: Vec<Unrun>,
-}
-
-/// A job that never ran, handed back by a shutdown.
-pub struct Unrun {
-    name: Option<Cow<'static, str>>,
-    cx: Context,
-    // Nobody gets at it through `&self`; the mutex makes it `Sync`.
-    work: Mutex<Box<dyn FnOnce() + Send>>,
-}
-
-impl Unrun {
-    pub(super) fn new(name: Option<Cow<'static, str>>, cx: Context, work: impl FnOnce() + Send + 'static) -> Self {
-        Self { name, cx, work: Mutex::new(Box::new(work)) }
-    }
-
-    /// Its name, if it has one.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// Runs it on this thread, in the context it was submitted with, whether or not that has ended.
-    ///
-    /// # Panics
-    ///
-    /// If the job does.
-    pub fn run(self) {
-        let work = self.work.into_inner();
-        self.cx.in_scope(work);
-    }
-}
-
-impl fmt::Debug for Unrun {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unrun").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Jobs were still running when the time of a [shutdown](Pool::shutdown) was over, or when it was asked for on one of the
-/// pool's own workers.
-#[derive(Debug, thiserror::Error)]
-#[error("still shutting down: {} running, {} queued", .report.running.len(), .report.queued)]
-#[non_exhaustive]
-pub struct StillRunning {
-    /// Why the wait ended; `None` on one of the pool's own workers, where it did not wait.
-    pub why: Option<Interrupted>,
-    /// What became of all jobs.
-    pub report: ShutdownReport,
 }
 
 /// The future of a shutdown, made by [`Stop::wait_async`] and [`Pool::shutdown_async`].

@@ -4,10 +4,11 @@
 //! still needs it. **Locking.** None of its own.
 
 use super::handle::JobHandle;
-use super::job::{Told, in_cell};
+use super::job::in_cell;
 use super::on_full::DISPLACED;
 use super::shared::Shared;
 use super::stats::add;
+use super::told::Told;
 use super::worker::{Evicts, Worker};
 use crate::context::Context;
 use crate::queue::InlineJob;

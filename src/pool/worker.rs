@@ -1,8 +1,8 @@
 //! The worker's loop. No panic crosses into it: user code is caught where it runs, and what is left of a panic that came
 //! from anywhere else is caught here, so the same thread goes on.
 
+use super::report::Unrun;
 use super::shared::{Shared, is_any_worker};
-use super::stop::Unrun;
 use crate::context::Home;
 use crate::error::Interrupted;
 use crate::event::Event;

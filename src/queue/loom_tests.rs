@@ -1,8 +1,8 @@
 //! Models of the ring and of the parking, run on themselves: loom sees every access to a cell.
 
-use super::{Queue, Wake};
 use super::job::InlineJob;
 use super::ring::{Empty, Ring};
+use super::{Queue, Wake};
 use crate::sync::model::{model, spawn, twin, wide_model};
 use crate::sync::{Condvar, Mutex, Spin, look_so_often, moment};
 use loom::alloc::Track;

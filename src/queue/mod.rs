@@ -19,6 +19,8 @@ mod frame_loom_tests;
 mod job;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
+#[cfg(all(test, watertight_loom))]
+mod orders_loom_tests;
 mod park;
 mod ring;
 #[cfg(all(test, not(watertight_loom)))]

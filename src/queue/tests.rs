@@ -1,8 +1,8 @@
 //! The ring and its jobs on real threads.
 
-use super::{Queue, Wake};
 use super::job::InlineJob;
 use super::ring::{Empty, Ring};
+use super::{Queue, Wake};
 use crate::sync::Spin;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
