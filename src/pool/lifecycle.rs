@@ -113,10 +113,10 @@ impl Lifecycle {
         self.stage = self.stage.max(Stage::Abandoned);
     }
 
-    /// No place is held and none will be.
-    pub(super) fn stop(&mut self) {
+    /// No place is held and none will be; true if the pool has stopped with it, because nobody is left.
+    pub(super) fn stop(&mut self) -> bool {
         self.stage = self.stage.max(Stage::Stopping);
-        self.stopped();
+        self.stopped()
     }
 
     /// A worker leaves; true if the pool has stopped with it.

@@ -188,7 +188,11 @@ impl Shared {
     /// A worker has left.
     pub(super) fn worker_left(&self) {
         let last = self.life.lock().left();
-        if last {
+        self.has_stopped(last);
+    }
+
+    fn has_stopped(&self, stopped: bool) {
+        if stopped {
             self.ready.cancel_because(CancelCause::Shutdown);
             self.stopped.cancel_because(CancelCause::Shutdown);
         }
