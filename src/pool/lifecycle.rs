@@ -144,7 +144,7 @@ impl Lifecycle {
         }
     }
 
-    #[cfg(all(test, watertight_loom))]
+    #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
     pub(super) fn at_close(&self) -> Option<Ended> {
         self.at_close
     }

@@ -19,7 +19,7 @@ mod frame_loom_tests;
 mod job;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
-#[cfg(all(test, watertight_loom))]
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod orders_loom_tests;
 mod park;
 mod ring;
