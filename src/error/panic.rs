@@ -22,7 +22,7 @@ impl PanicPayload {
     }
 
     /// The same with what is known of where it comes from.
-    pub(crate) fn from_job(mut self, job: Option<&str>, backtrace: Option<Backtrace>) -> Self {
+    pub(crate) fn of_job(mut self, job: Option<&str>, backtrace: Option<Backtrace>) -> Self {
         self.job = job.map(Box::from);
         self.backtrace = backtrace.map(Box::new);
         self

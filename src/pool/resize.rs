@@ -1,10 +1,12 @@
 //! A pool that changes while it runs: pause and resume, more or fewer threads, a longer or a shorter queue.
 //!
-//! What is sized once is sized for the most that the builder was told of: the ring, and a worker's own words. **Invariants.**
-//! 1. There are never fewer workers than were asked for, but for those being replaced: one is dismissed after the size is
-//! written, and started before. 2. A number is one worker's at a time: who is dismissed gives it back before anything of the
-//! user's runs. 3. There is no pause after the intake is stopped. **Locking.** One resize at a time; under its lock those of
-//! the lifecycle, the places and the parking are taken one after the other. A pause is ordered under the lifecycle's lock.
+//! What is sized once is sized for the most that the builder was told of: the ring, and a worker's own words.
+//!
+//! **Invariants.** 1. There are never fewer workers than were asked for, but for those being replaced: one is dismissed after
+//! the size is written, and started before. 2. A number is one worker's at a time: who is dismissed gives it back before
+//! anything of the user's runs. 3. There is no pause after the intake is stopped. **Locking.** One resize at a time; under its
+//! lock those of the lifecycle, the places and the parking are taken one after the other. A pause is ordered under the
+//! lifecycle's lock.
 
 use super::Pool;
 use super::lifecycle::Stage;

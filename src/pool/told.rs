@@ -53,7 +53,7 @@ impl Told<'_> {
         counters.ended(seat, ran.is_ok());
         ran.map_err(|payload| {
             let backtrace = backtrace::of_panic(&*payload);
-            let payload = PanicPayload::new(payload).from_job(self.name, backtrace);
+            let payload = PanicPayload::new(payload).of_job(self.name, backtrace);
             let (name, job, message) = (&self.shared.name, self.name, payload.message());
             let backtrace = payload.backtrace();
             self.cx.in_scope(|| self.shared.observed.tell(Event::Panicked { name, job, message, backtrace }));
