@@ -65,6 +65,24 @@ pub enum Event<'a> {
         job: Option<&'a str>,
         /// The panic's text, if it had one.
         message: Option<&'a str>,
+        /// Where it began, if that is [recorded](crate::pool::record_backtraces).
+        backtrace: Option<&'a std::backtrace::Backtrace>,
+    },
+    /// The system refused a thread that was to replace a worker: the worker goes on, and it is tried again.
+    WorkerRefused {
+        /// Whose worker.
+        name: &'a str,
+        /// The system's own reason.
+        error: &'a std::io::Error,
+    },
+    /// A worker's warm-up panicked; the worker works all the same.
+    WarmUpPanicked {
+        /// Whose worker.
+        name: &'a str,
+        /// Its number, from 0.
+        worker: usize,
+        /// The panic's text, if it had one.
+        message: Option<&'a str>,
     },
     /// A breaker changed its state. Sent exactly once per change.
     BreakerChanged {

@@ -91,8 +91,9 @@
 //!
 //! # Shutdown
 //!
-//! [`Pool::shutdown`] takes no more work, does what was admitted, and reports what is left when its context ends. Dropping
-//! the last handle drains without waiting.
+//! [`Pool::shutdown`] takes no more work, does what was admitted, cancels what its time does not suffice for, abandons what does
+//! not listen, and says what became of each job, by the deadline of its context. See [the guide](docs::guide). Dropping the
+//! last handle drains without waiting.
 //!
 //! # Fairness
 //!

@@ -18,6 +18,9 @@ use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, Map, NotIdle, OnFull, Partial, PoolBuilder, PoolStats,
     Reserve, Run, Scope, SizeReason, Slot, Slots, Spin, StillRunning, Submit, Unordered, WhenFull,
 };
+use watertight::pool::{
+    AtHook, Drain, Hooks, NotReady, Ready, RunningJob, ShutdownReport, Stop, Stopping, Unrun, Wake,
+};
 use watertight::retry::Schedule;
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
@@ -64,6 +67,10 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
     shared::<(SizeReason, Granted, LimitedBy, Pin, NotIdle)>();
+    shared::<(Stop<'_>, Drain, ShutdownReport, RunningJob, Unrun)>();
+    shared::<(Hooks, AtHook<'_>, NotReady, Wake)>();
+    future::<Stopping>();
+    future::<Ready>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
     shared::<(Batch<u8>, Batch<Lonely>, Scope<'_, '_>)>();

@@ -183,7 +183,8 @@ impl Inner {
 
     fn panicked<T, E>(&self, payload: Box<dyn Any + Send>) -> Ended<T, E> {
         let payload = PanicPayload::new(payload);
-        self.observed.tell(Event::Panicked { name: &self.name, job: None, message: payload.message() });
+        let (message, backtrace) = (payload.message(), payload.backtrace());
+        self.observed.tell(Event::Panicked { name: &self.name, job: None, message, backtrace });
         Ended::Panicked(payload)
     }
 
@@ -376,5 +377,6 @@ fn ran<W, T, E>(joined: Result<Ran<W, T, E>, JobError>) -> Ran<W, T, E> {
         Ok(ran) => ran,
         Err(JobError::Shed(why)) => (None, Ended::Refused(why.into())),
         Err(JobError::Panicked(payload)) => (None, Ended::Panicked(payload)),
+        Err(JobError::Abandoned) => (None, Ended::Interrupted(Interrupted::Cancelled(CancelCause::Shutdown))),
     }
 }

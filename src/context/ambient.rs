@@ -18,7 +18,7 @@ use std::task::Poll;
 
 thread_local! {
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static CURRENT: RefCell<Context> = RefCell::new(Context::background());
+    pub(super) static CURRENT: RefCell<Context> = RefCell::new(Context::background());
     /// What was entered last of what contexts carry.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
     static ENTERED: RefCell<Option<Carried>> = RefCell::new(None);

@@ -12,6 +12,7 @@ mod blocking;
 #[cfg(all(test, not(watertight_loom)))]
 mod carry_tests;
 mod extend;
+mod home;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod on_end;
@@ -25,6 +26,7 @@ mod values;
 
 pub use ambient::Entered;
 pub use blocking::*;
+pub(crate) use home::{Home, at_home};
 pub use on_end::OnEnd;
 pub use propagate::{AlreadySet, Propagate, propagate};
 pub use sleep::Sleep;
@@ -74,9 +76,24 @@ struct Inner {
     values: Values,
     carried: Option<Carried>,
     detached: bool,
+    /// What a thread is in between its jobs, see `home.rs`.
+    home: bool,
 }
 
 impl Inner {
+    fn background() -> Self {
+        Self {
+            deadline: Extendable::default(),
+            token: Token::inherited(CancelToken::never()),
+            clock: Clock::system(),
+            inside: None,
+            values: Values::default(),
+            carried: None,
+            detached: false,
+            home: false,
+        }
+    }
+
     fn tighten(&mut self, deadline: impl Into<Extendable>) {
         self.deadline = self.deadline.tighten(deadline);
         self.own_token();
@@ -133,28 +150,23 @@ impl Context {
     }
 
     fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
-        let mut inner = match &self.0 {
-            Some(inner) => Inner {
-                deadline: inner.deadline,
-                token: Token::inherited(inner.token.get().clone()),
-                clock: inner.clock.clone(),
-                inside: inner.inside.clone(),
-                values: inner.values.clone(),
-                carried: inner.carried.clone(),
-                detached: inner.detached,
-            },
-            None => Inner {
-                deadline: Extendable::default(),
-                token: Token::inherited(CancelToken::never()),
-                clock: Clock::system(),
-                inside: None,
-                values: Values::default(),
-                carried: None,
-                detached: false,
-            },
-        };
+        let mut inner = self.copied();
         change(&mut inner);
         Self(Some(Arc::new(inner)))
+    }
+
+    fn copied(&self) -> Inner {
+        let Some(inner) = &self.0 else { return Inner::background() };
+        Inner {
+            deadline: inner.deadline,
+            token: Token::inherited(inner.token.get().clone()),
+            clock: inner.clock.clone(),
+            inside: inner.inside.clone(),
+            values: inner.values.clone(),
+            carried: inner.carried.clone(),
+            detached: inner.detached,
+            home: false,
+        }
     }
 
     /// The same, ending at `deadline` at the latest: it only tightens.

@@ -46,6 +46,11 @@ impl Token {
         }
     }
 
+    /// Whether somebody has asked for a token of one's own.
+    pub(super) fn was_asked_for(&self) -> bool {
+        matches!(self, Self::Own { own, .. } if own.get().is_some())
+    }
+
     pub(super) fn check(&self) -> Result<(), Interrupted> {
         match self {
             Self::Inherited(token) => token.check(),

@@ -4,17 +4,20 @@
 //! |---|---|---|
 //! | [`RejectReason`], [`Rejected`] | refused at the door | no: trying elsewhere is always safe |
 //! | [`Interrupted`] | a wait ended early | not about work |
-//! | [`JobError`] | a submitted job gave no value | [`Shed`](JobError::Shed): no; [`Panicked`](JobError::Panicked): yes |
+//! | [`JobError`] | a submitted job gave no value | [`Shed`](JobError::Shed): no; [`Panicked`](JobError::Panicked), [`Abandoned`](JobError::Abandoned): yes |
 //! | [`CallError`] | a protected call gave no value | [`started()`](CallError::started) says |
 //! | [`BuildError`] | a configuration makes no sense | not about work |
 //!
 //! `Display` is lower case, without a full stop, and never repeats the source's text: `source()` has it.
 
+mod panic;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 
+pub use panic::PanicPayload;
+
 use crate::sync::Mutex;
-use std::any::Any;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -177,41 +180,6 @@ impl<F> From<Rejected<F>> for RejectReason {
     }
 }
 
-/// What a panicking job left behind.
-pub struct PanicPayload {
-    message: Option<Box<str>>,
-    // Behind a mutex because a payload is `Send` but not `Sync`, and an error must be both to be boxed.
-    payload: Mutex<Box<dyn Any + Send>>,
-}
-
-impl PanicPayload {
-    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
-        let text = payload.downcast_ref::<&'static str>().map(|s| Box::from(*s));
-        let message = text.or_else(|| payload.downcast_ref::<String>().map(|s| Box::from(s.as_str())));
-        Self { message, payload: Mutex::new(payload) }
-    }
-
-    /// The panic's text, if it had one: a `panic!` with a string or a format.
-    pub fn message(&self) -> Option<&str> {
-        self.message.as_deref()
-    }
-
-    /// Goes on panicking with it, on this thread.
-    ///
-    /// # Panics
-    ///
-    /// Always; that is what it is for.
-    pub fn resume(self) -> ! {
-        std::panic::resume_unwind(self.payload.into_inner())
-    }
-}
-
-impl fmt::Debug for PanicPayload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PanicPayload").field("message", &self.message).finish_non_exhaustive()
-    }
-}
-
 /// What became of a submitted job that did not return a value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -222,6 +190,9 @@ pub enum JobError {
     /// It ran and panicked. The worker goes on.
     #[error("job panicked")]
     Panicked(PanicPayload),
+    /// It was still running when its pool's shutdown ran out of time. Whatever it does from now on, nobody hears of it.
+    #[error("pool shut down while the job ran")]
+    Abandoned,
 }
 
 /// What became of a protected call that did not return a value. Plain `CallError` is for work without an error of its
@@ -335,6 +306,7 @@ impl<E> From<JobError> for CallError<E> {
         match e {
             JobError::Shed(why) => Self::Rejected(why.into()),
             JobError::Panicked(payload) => Self::Panicked(payload),
+            JobError::Abandoned => Self::Interrupted(Interrupted::Cancelled(CancelCause::Shutdown)),
         }
     }
 }
@@ -351,7 +323,7 @@ pub enum BuildError {
         /// What was asked for.
         value: String,
         /// What is allowed.
-        allowed: &'static str,
+        allowed: Cow<'static, str>,
     },
     /// A name that cannot be one.
     #[error("name {name:?} {problem}")]
@@ -381,8 +353,12 @@ pub enum BuildError {
 pub(crate) const MAX_NAME: usize = 64;
 
 impl BuildError {
-    pub(crate) fn out_of_range(field: &'static str, value: impl fmt::Display, allowed: &'static str) -> Self {
-        Self::OutOfRange { field, value: value.to_string(), allowed }
+    pub(crate) fn out_of_range(
+        field: &'static str,
+        value: impl fmt::Display,
+        allowed: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::OutOfRange { field, value: value.to_string(), allowed: allowed.into() }
     }
 
     /// One rule for every name: threads, events and metrics carry it.

@@ -184,7 +184,7 @@ impl<T> Batch<T> {
         false
     }
 
-    #[cfg(all(test, watertight_loom))]
+    #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
     pub(super) fn members_for_tests(&self) -> impl Iterator<Item = &Arc<dyn Job<T>>> {
         self.members.jobs()
     }

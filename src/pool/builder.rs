@@ -1,17 +1,21 @@
 //! [`PoolBuilder`]: what a pool is made of, checked in one place.
 
+use super::desk::Desk;
+use super::hooks::{AtIdle, Hooks};
 use super::lifecycle::Lifecycle;
 use super::on_full::OnFull;
 use super::places::Places;
+use super::resize::Size;
 use super::shared::Shared;
 use super::stats::Counters;
 use super::{Pool, SizeReason, worker};
 use crate::cancel::CancelToken;
+use crate::context::Context;
 use crate::cpus::{self, Pin, Pinning};
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
-use crate::queue::Queue;
-use crate::sync::{Arc, Mutex, Patience, Spin, unique};
+use crate::queue::{Queue, Wake};
+use crate::sync::{Arc, Mutex, Patience, Shared as Counted, Spin, unique};
 use std::borrow::Cow;
 
 /// The most threads of one pool.
@@ -29,6 +33,10 @@ const MAX_QUEUE: usize = 1 << 20;
 /// | [`stack_size`](Self::stack_size) | the system's | 64 KiB to 1 GiB |
 /// | [`on_full`](Self::on_full) | [`OnFull::Wait`] | |
 /// | [`spin`](Self::spin) | [`Spin::Brief`] | |
+/// | [`resizable`](Self::resizable) | to no more than it is built with | as those two |
+/// | [`wake`](Self::wake) | [`Wake::Lifo`] | |
+/// | [`retire_after`](Self::retire_after) | never | 1 and more jobs |
+/// | [`hooks`](Self::hooks) | none | |
 /// | [`observer`](Self::observer) | none | |
 ///
 /// # Examples
@@ -53,6 +61,10 @@ pub struct PoolBuilder {
     observed: Observed,
     on_full: OnFull,
     spin: Spin,
+    most: Option<(usize, usize)>,
+    wake: Wake,
+    retire_after: Option<u64>,
+    hooks: Hooks,
 }
 
 impl PoolBuilder {
@@ -66,6 +78,10 @@ impl PoolBuilder {
             observed: Observed::default(),
             on_full: OnFull::Wait,
             spin: Spin::Brief,
+            most: None,
+            wake: Wake::Lifo,
+            retire_after: None,
+            hooks: Hooks::new(),
         }
     }
 
@@ -108,6 +124,33 @@ impl PoolBuilder {
         self
     }
 
+    /// How many threads and how long a queue [`Pool::resize`] can give it later. The memory of the longest queue is taken when
+    /// the pool is built; threads are started when they are asked for.
+    pub fn resizable(mut self, threads: usize, queue: usize) -> Self {
+        self.most = Some((threads, queue));
+        self
+    }
+
+    /// Which of the sleeping workers a job wakes.
+    pub fn wake(mut self, wake: Wake) -> Self {
+        self.wake = wake;
+        self
+    }
+
+    /// Replaces a worker, its thread and all its thread-locals, after so many jobs, give or take a tenth, so that not all go
+    /// at the same time; at most one in ten is being replaced at once, but one. A pool of fewer than ten is one worker short
+    /// for as long as a thread takes to start and warm up. What [`retire_worker`](super::retire_worker) does by hand.
+    pub fn retire_after(mut self, jobs: u64) -> Self {
+        self.retire_after = Some(jobs);
+        self
+    }
+
+    /// What is called at the turns of a worker's life.
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
+        self
+    }
+
     pub(crate) fn observed(mut self, observed: Observed) -> Self {
         self.observed = observed;
         self
@@ -126,6 +169,17 @@ impl PoolBuilder {
         if self.queue > MAX_QUEUE {
             return Err(BuildError::out_of_range("queue", self.queue, "0 to 1048576"));
         }
+        if self.retire_after == Some(0) {
+            return Err(BuildError::out_of_range("retire_after", 0, "1 or more jobs"));
+        }
+        if let Some((most, longest)) = self.most {
+            if !(threads..=MAX_THREADS).contains(&most) {
+                return Err(BuildError::out_of_range("resizable threads", most, format!("{threads} to 16384")));
+            }
+            if !(self.queue..=MAX_QUEUE).contains(&longest) {
+                return Err(BuildError::out_of_range("resizable queue", longest, format!("{} to 1048576", self.queue)));
+            }
+        }
         match self.stack_size {
             Some(bytes) if !(64 << 10..=1 << 30).contains(&bytes) => {
                 Err(BuildError::out_of_range("stack_size", bytes, "65536 to 1073741824 bytes"))
@@ -141,37 +195,47 @@ impl PoolBuilder {
     /// [`BuildError::OutOfRange`] and [`BuildError::Name`] for what makes no sense; [`BuildError::Spawn`] if the system
     /// refuses a thread, with its own reason: those started before it have been told to leave.
     pub fn build(self) -> Result<Pool, BuildError> {
-        self.build_with(worker::start)
+        let start = worker::threads(self.stack_size);
+        self.build_with(start)
     }
 
     /// `build` with another way to start a thread: how tests refuse one.
     pub(super) fn build_with(
         self,
-        start: impl Fn(Arc<Shared>, usize, Option<usize>) -> std::io::Result<()>,
+        start: impl Fn(Arc<Shared>, usize) -> std::io::Result<()> + Send + Sync + 'static,
     ) -> Result<Pool, BuildError> {
         let size_reason = SizeReason::new(self.threads);
         let threads = self.threads.unwrap_or_else(|| size_reason.threads().min(MAX_THREADS));
         self.validate(threads)?;
-        let places = threads + self.queue;
+        let (most, longest) = self.most.unwrap_or((threads, self.queue));
         let spin = if self.spin == Spin::Adaptive && cpus::granted().threads < 2 { Spin::Brief } else { self.spin };
         let shared = Arc::new(Shared {
             id: unique(),
             name: self.name,
-            threads,
+            seats: most,
+            size: Size::new(threads, self.queue, longest),
             size_reason,
             pinning: Pinning::new(self.pin),
-            queue_len: self.queue,
             on_full: self.on_full,
             patience: Patience::new(spin),
-            places: Places::new(places, threads),
-            queue: Queue::new(places, spin),
-            life: Mutex::new(Lifecycle::new(threads)),
+            places: Places::new(threads + self.queue, most + longest, most),
+            queue: Queue::new(most + longest, spin, self.wake),
+            life: Mutex::new(Lifecycle::new(threads, most)),
             stopped: CancelToken::new(),
-            counters: Counters::new(threads),
+            cancelled: CancelToken::new(),
+            abandoned: Context::background().with_token(&CancelToken::new()),
+            desks: (0..=most).map(|_| Desk::new()).collect(),
+            counters: Counters::new(most),
             observed: self.observed,
+            hooks: self.hooks,
+            at_idle: AtIdle::new(),
+            retire_after: self.retire_after,
+            ready: CancelToken::new(),
+            start: Counted::new(start),
+            process: std::process::id(),
         });
         for index in 0..threads {
-            if let Err(source) = start(shared.clone(), index, self.stack_size) {
+            if let Err(source) = (shared.start)(shared.clone(), index) {
                 shared.drain(); // those that were started leave; they take nothing with them
                 return Err(BuildError::Spawn { index: index + 1, wanted: threads, source });
             }

@@ -7,12 +7,12 @@
 //! nobody. **Locking.** The desk's lock, see there.
 
 use super::Pool;
-use super::job::Told;
 use super::on_full::{Admitted, DISPLACED};
 use super::shared::Shared;
 use super::slot::Taken;
 use super::stats::add;
 use super::submit::JobBuilder;
+use super::told::Told;
 use super::worker::Worker;
 use crate::context::Context;
 use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};
@@ -117,7 +117,7 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let work = move || match told.cx.check() {
+    let work = move || match told.check() {
         Ok(()) => Ended::Ran(told.run_caught(told.shared.own_seat(), f)),
         Err(why) => Ended::Shed(f, why),
     };
@@ -136,7 +136,7 @@ where
             told.drop_unrun(f, why);
             return Err(CallError::Rejected(why.into()));
         }
-        Returned::Unrun(work) => (work, withdrawn.unwrap_or(DISPLACED)),
+        Returned::Unrun(work) => (work, withdrawn.or_else(|| shared.cancelled.cause()).unwrap_or(DISPLACED)),
     };
     told.cx.in_scope(|| drop_quietly(unrun));
     told.shed(why);

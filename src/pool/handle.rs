@@ -57,7 +57,9 @@ impl<T> JobHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`Shed`](JobError::Shed) if it never ran, [`Panicked`](JobError::Panicked) if it panicked.
+    /// [`Shed`](JobError::Shed) if it never ran, [`Panicked`](JobError::Panicked) if it panicked,
+    /// [`Abandoned`](JobError::Abandoned) if it was still running when the time of a [shutdown](crate::Pool::shutdown) was
+    /// over, or in a forked process, which has none of the pool's threads.
     pub fn join(mut self) -> Result<T, JobError> {
         self.polled = None; // a later wait replaces the earlier
         if let Some(result) = self.take() {
@@ -74,6 +76,9 @@ impl<T> JobHandle<T> {
             }
         }
         patience.in_vain(&looks);
+        if self.job.meta().shared.is_forked() {
+            return Err(JobError::Abandoned); // its workers are not here, and would be waited for for ever
+        }
         match block_on(self.wait(), &self.job.meta().cx) {
             Ok(result) => {
                 self.job.meta().shared.patience.woken();
@@ -82,10 +87,7 @@ impl<T> JobHandle<T> {
             Err(why) => {
                 self.job.shed(why);
                 // Shed, the result is there. Running, the job is waited for, whatever its context says.
-                let Ok(result) = block_on(self.wait(), &Context::background()) else {
-                    unreachable!("the background context never ends")
-                };
-                result
+                block_on(self.wait(), self.abandoned()).unwrap_or_else(|_| self.abandon())
             }
         }
     }
@@ -104,6 +106,9 @@ impl<T> JobHandle<T> {
     pub fn join_within(&mut self, cx: &Context) -> Option<Result<T, JobError>> {
         self.polled = None;
         self.claim_if_own();
+        if self.job.meta().shared.is_forked() && !self.job.latch().is_done() {
+            return Some(Err(JobError::Abandoned));
+        }
         let own = self.job.meta().cx.clone();
         let ended = if own.clock().is(cx.clock()) {
             block_on(self.wait(), &(cx, &own))
@@ -118,7 +123,10 @@ impl<T> JobHandle<T> {
         if let Err(why) = own.check() {
             self.job.shed(why);
         }
-        block_on(self.wait(), cx).ok()
+        match block_on(self.wait(), &(cx, self.abandoned())) {
+            Ok(result) => Some(result),
+            Err(_) => self.take_abandoned(),
+        }
     }
 
     /// The result if it is there; `None`: not yet. Never waits; sheds a queued job whose context has ended.
@@ -132,7 +140,23 @@ impl<T> JobHandle<T> {
         }
         let Err(why) = self.job.meta().cx.check() else { return None };
         self.job.shed(why);
-        self.take()
+        self.take().or_else(|| self.take_abandoned())
+    }
+
+    /// What the wait for a running job ends at: its pool abandons it. Not before the job's own context has ended, so nobody
+    /// waits for this who need not.
+    fn abandoned(&self) -> &Context {
+        &self.job.meta().shared.abandoned
+    }
+
+    /// The pool has abandoned the job, unless it has just ended.
+    fn abandon(&mut self) -> Result<T, JobError> {
+        self.job.abandon();
+        self.take().unwrap_or(Err(JobError::Abandoned))
+    }
+
+    fn take_abandoned(&mut self) -> Option<Result<T, JobError>> {
+        if self.abandoned().check().is_err() { Some(self.abandon()) } else { None }
     }
 
     /// The result if it is there.
@@ -153,8 +177,11 @@ impl<T> JobHandle<T> {
         self.job.shed(cause);
     }
 
-    /// Whether the job has ended: its result is there or was taken.
+    /// Whether the job has ended, or was abandoned: its result is there or was taken.
     pub fn is_finished(&self) -> bool {
+        if self.abandoned().check().is_err() {
+            self.job.abandon();
+        }
         self.job.latch().is_done()
     }
 
@@ -178,16 +205,20 @@ impl<T> JobHandle<T> {
                 self.polled = None;
                 Poll::Ready(result)
             }
+            Poll::Ready(Err(_)) if self.abandoned().check().is_err() => Poll::Ready(self.ended(Err(()))),
             Poll::Ready(Err(why)) => {
                 self.job.shed(why);
                 // Running jobs are waited for, whatever their context says.
-                let rest = Waiting::new(ResultWait(self.job.clone()), &Context::background());
-                self.polled.insert(rest).poll_wait(w).map(|ended| match ended {
-                    Ok(result) => result,
-                    Err(_) => unreachable!("the background context never ends"),
-                })
+                let rest = Waiting::new(ResultWait(self.job.clone()), self.abandoned());
+                let ended = self.polled.insert(rest).poll_wait(w);
+                ended.map(|ended| self.ended(ended))
             }
         }
+    }
+
+    fn ended<E>(&mut self, ended: Result<Result<T, JobError>, E>) -> Result<T, JobError> {
+        self.polled = None;
+        ended.unwrap_or_else(|_| self.abandon())
     }
 
     /// Drops the job unrun if it is still queued, because nobody is left to want it.

@@ -2,9 +2,10 @@
 //! any other's.
 
 use super::group::Member;
-use super::job::{Job, Meta, Popped, Told};
+use super::job::{Job, Meta, Popped};
 use super::shared::Shared;
 use super::stats::add;
+use super::told::Told;
 use crate::context::Context;
 use crate::error::{Interrupted, JobError};
 use crate::sync::{Arc, counted};
@@ -31,7 +32,7 @@ pub(super) fn run<'j, T: Send + 'j>(
         Ok(()) => {
             add(&shared.counters.ran_by_caller);
             let told = Told { shared, cx: &cx, name: None };
-            told.run_caught(shared.own_seat(), work).map_err(JobError::Panicked)
+            told.run_here(shared.own_seat(), work).map_err(JobError::Panicked)
         }
     };
     ended(shared, cx, member, result)
@@ -64,6 +65,8 @@ impl<T: Send> Job<T> for Here<T> {
     fn shed(&self, _: Interrupted) -> bool {
         false
     }
+
+    fn abandon(&self) {}
 
     fn detach(&self) {}
 

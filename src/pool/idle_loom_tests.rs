@@ -20,7 +20,7 @@ fn until_idle(places: &Places) {
 
 /// Somebody who waits for idleness against the last two who give back, each by its own word.
 fn a_join_against_the_last_two() {
-    let places = Arc::new(Places::new(2, 2));
+    let places = Arc::new(Places::new(2, 2, 2));
     places.try_take(1).unwrap();
     places.try_take(1).unwrap();
     let givers = [0, 1].map(|worker| {
@@ -41,7 +41,7 @@ fn loom_nobody_waits_for_idleness_while_nothing_is_in_use() {
 
 /// One place stays in use until its end is noted; another comes and goes meanwhile.
 fn a_join_against_one_that_comes_and_goes() {
-    let places = Arc::new(Places::new(2, 2));
+    let places = Arc::new(Places::new(2, 2, 2));
     let ended = Arc::new(AtomicBool::new(false));
     places.try_take(1).unwrap();
     let other = {

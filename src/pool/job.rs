@@ -4,26 +4,26 @@
 //! → ended. **Invariants.** 1. Taking the closure out of its cell under the cell's lock *is* the claim: worker, canceller
 //! and joiner race for it and one wins; so a job runs or is shed, once. 2. The place is given back when the job has ended
 //! *and* its entry has left the queue (else the queue could overflow), and before the handle is completed. 3. The handle
-//! is completed exactly once: by whoever ran the job, whoever shed it, or, were an entry ever dropped in the queue, by
-//! that drop. **Locking.** The cell's lock guards the claim and is never held while user code runs or drops.
+//! is completed exactly once: by whoever ran the job, whoever shed it, its own waiter if the pool has abandoned the job
+//! while it ran, or, were an entry ever dropped in the queue, by that drop. **Locking.** The cell's lock guards the claim and is never held while user code runs or drops.
 //!
 //! A job with a handle is one allocation: closure and result lie in the same cell. A job without one has no cell: it
 //! lies in the queue, with its context and its name only if it has any.
 
 use super::group::Member;
 use super::handle::JobHandle;
+use super::report::Unrun;
 use super::shared::Shared;
 use super::slot::{Slot, Taken};
+use super::told::Told;
 use super::worker::{Evicts, Worker};
 use crate::context::Context;
-use crate::error::{CancelCause, Interrupted, JobError, PanicPayload};
-use crate::event::Event;
+use crate::error::{CancelCause, Interrupted, JobError};
 use crate::queue::InlineJob;
 use crate::sync::{Arc, Mutex, Waiter, broken, counted, drop_quietly};
 use crate::wait::Wait;
 use crate::wait::latch::Latch;
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 /// What a job carries besides its closure.
@@ -35,56 +35,9 @@ pub(super) struct Meta {
     pub(super) member: Option<Member>,
 }
 
-/// A job as it is told of: for one with a handle its `Meta`, for one without what it has of it.
-#[derive(Clone, Copy)]
-pub(super) struct Told<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) cx: &'a Context,
-    pub(super) name: Option<&'a str>,
-}
-
 impl Meta {
     fn told(&self) -> Told<'_> {
         Told { shared: &self.shared, cx: &self.cx, name: self.name.as_deref() }
-    }
-}
-
-impl Told<'_> {
-    /// Counted and told in the job's own context.
-    pub(super) fn shed(&self, cause: Interrupted) {
-        self.cx.in_scope(|| self.shared.shed(self.name, cause));
-    }
-
-    /// Runs user code in the job's context; a panic becomes a value and is counted and told.
-    pub(super) fn run_caught<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
-        let counters = &self.shared.counters;
-        counters.begun(seat);
-        let ran = catch_unwind(AssertUnwindSafe(|| self.cx.in_scope(work)));
-        counters.ended(seat, ran.is_ok());
-        ran.map_err(|payload| {
-            let payload = PanicPayload::new(payload);
-            let (name, message) = (&self.shared.name, payload.message());
-            self.cx.in_scope(|| self.shared.observed.tell(Event::Panicked { name, job: self.name, message }));
-            payload
-        })
-    }
-
-    /// Does the whole of a job without a handle.
-    pub(super) fn work(&self, seat: usize, work: impl FnOnce()) {
-        match self.cx.check() {
-            Ok(()) => {
-                if let Err(payload) = self.run_caught(seat, work) {
-                    self.cx.in_scope(|| drop_quietly(payload));
-                }
-            }
-            Err(cause) => self.drop_unrun(work, cause),
-        }
-    }
-
-    /// Drops a closure that is not to run, counted and told.
-    pub(super) fn drop_unrun<F>(&self, work: F, cause: Interrupted) {
-        self.cx.in_scope(|| drop_quietly(work));
-        self.shed(cause);
     }
 }
 
@@ -93,10 +46,19 @@ pub(super) fn fire_and_forget<F>(work: F, cx: Context, name: Option<Cow<'static,
 where
     F: FnOnce() + Send + 'static,
 {
-    fn at_work(worker: &Worker, cx: Context, name: Option<Cow<'static, str>>, work: impl FnOnce()) {
+    fn at_work<F>(worker: &Worker, cx: Context, name: Option<Cow<'static, str>>, work: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
         let told = Told { shared: &worker.shared, cx: &cx, name: name.as_deref() };
         if let Some(evicts) = &worker.evicts {
-            told.drop_unrun(work, evicts.cause);
+            match &evicts.unrun {
+                Some(unrun) => {
+                    told.shed(evicts.cause);
+                    unrun.borrow_mut().push(Unrun::new(name, cx, work));
+                }
+                None => told.drop_unrun(work, evicts.cause),
+            }
             evicts.dropped.set(true);
             return evicts.kept.set(true);
         }
@@ -120,6 +82,8 @@ pub(super) trait Job<T>: Send + Sync {
     fn claim(&self);
     /// Drops it unrun, if it has not been claimed. True for the one who did.
     fn shed(&self, cause: Interrupted) -> bool;
+    /// Nobody waits for it any longer, though it runs: completes the handle in its place, unless it has ended.
+    fn abandon(&self);
     /// The handle is gone.
     fn detach(&self);
     /// Drops a result that nobody took; a panic goes to those whom it concerns then.
@@ -253,7 +217,7 @@ where
 
     /// Runs the claimed closure, or sheds it if its context has ended.
     fn run_or_shed(&self, work: F) {
-        match self.meta.cx.check() {
+        match self.meta.told().check() {
             Ok(()) => self.run(work),
             Err(cause) => self.shed_claimed(work, cause),
         }
@@ -264,7 +228,7 @@ where
         if broken("job: it is over before its closure has run") {
             self.over(true);
         }
-        let ran = self.meta.told().run_caught(self.meta.shared.own_seat(), work);
+        let ran = self.meta.told().run_here(self.meta.shared.own_seat(), work);
         let well = ran.is_ok();
         if broken("job: the handle is completed before the place is back") {
             self.complete(ran.map_err(JobError::Panicked));
@@ -325,9 +289,9 @@ where
     }
 
     fn complete(&self, result: Result<T, JobError>) {
-        // Completed twice is impossible (invariant 3); were it not, the second result is dropped, harming nobody.
-        if let Err(second) = self.latch.complete(result) {
-            drop_quietly(second);
+        // The result of a job that was abandoned comes too late.
+        if let Err(late) = self.latch.complete(result) {
+            self.meta.cx.in_scope(|| drop_quietly(late));
         }
     }
 }
@@ -363,6 +327,12 @@ where
         let Some(work) = self.take() else { return false };
         self.shed_claimed(work, cause);
         true
+    }
+
+    fn abandon(&self) {
+        if !self.shed(Interrupted::Cancelled(CancelCause::Shutdown)) {
+            let _ = self.latch.complete(Err(JobError::Abandoned)); // or it has just ended
+        }
     }
 
     fn detach(&self) {

@@ -217,7 +217,7 @@ impl Pool {
         U: Send + 'static,
     {
         let cx = Context::current().captured().child();
-        let threads = self.owner.shared.threads;
+        let threads = self.owner.shared.size.threads();
         Map { ordered: Ordered::new(ToPool(self.clone()), cx, items.into_iter(), f, threads) }
     }
 }

@@ -10,21 +10,26 @@
 //! workers claims what is still queued. **Locking.** The places', the lifecycle's, a job's and a latch's lock are each
 //! held alone.
 
+mod backtrace;
 mod batch;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod batch_loom_tests;
 mod batch_submit;
 mod builder;
 mod call;
+mod desk;
 mod familiar;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod full_loom_tests;
 mod group;
 mod handle;
 mod here;
+mod hooks;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod idle_loom_tests;
 mod job;
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
+mod life_loom_tests;
 mod lifecycle;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
@@ -36,7 +41,9 @@ mod partial_loom_tests;
 mod places;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod places_loom_tests;
+mod report;
 mod reserve;
+mod resize;
 #[allow(unsafe_code)] // borrowed jobs: see src/pool/scope/erase.rs
 mod scope;
 mod shared;
@@ -45,33 +52,40 @@ mod shuttle_tests;
 mod size;
 mod slot;
 mod stats;
+mod stop;
 mod submit;
 mod submit_async;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
+mod told;
 mod unqueued;
 mod worker;
 
+pub use crate::queue::Wake;
 pub use crate::sync::Spin;
+pub use backtrace::record_backtraces;
 pub use batch::Batch;
 pub use builder::PoolBuilder;
+pub use desk::RunningJob;
 pub use familiar::{NotIdle, Run};
 pub use handle::JobHandle;
+pub use hooks::{AtHook, Hooks, NotReady, Ready};
 pub use map::{Map, Unordered};
 pub use on_full::{Decide, OnFull, WhenFull};
 pub use partial::{Arrived, BranchError, Incomplete, Partial};
+pub use report::{ShutdownReport, StillRunning, Unrun};
 pub use scope::Scope;
 pub use size::SizeReason;
 pub use slot::{Slot, Slots};
 pub use stats::PoolStats;
+pub use stop::{Drain, Stop, Stopping};
 pub use submit::JobBuilder;
 pub use submit_async::{Reserve, Submit};
+pub use worker::retire_worker;
 
 use crate::context::Context;
-use crate::error::{CallError, Interrupted, Rejected};
+use crate::error::{CallError, Rejected};
 use crate::sync::{Arc, broken};
-use crate::wait::block_on;
-use lifecycle::Stage;
 use shared::Shared;
 use std::borrow::Cow;
 use std::fmt;
@@ -117,6 +131,9 @@ impl Drop for Owner {
     fn drop(&mut self) {
         if broken("pool: the last handle drains nothing") {
             return;
+        }
+        if self.shared.is_forked() {
+            return; // the locks may be those of threads that are not here
         }
         self.shared.drain();
     }
@@ -275,37 +292,56 @@ impl Pool {
         JobBuilder::new(self)
     }
 
-    /// Takes no more work, waits until all that was admitted has ended and the workers have left.
+    /// Shuts down in stages under one deadline, that of `cx`: takes no more work; lets the jobs that were admitted end by
+    /// themselves for three quarters of the time; then cancels what is left; and abandons what runs all the same when `cx`
+    /// ends. [`stop`](Self::stop) is the same with other choices.
     ///
-    /// An idle pool is gone at once. It may be called by several threads and again later. If `cx` ends first, draining
-    /// goes on by itself.
+    /// Without a deadline it waits for all jobs, unless the token of `cx` is cancelled. An idle pool is gone at once. It may
+    /// be called by several threads and again later.
     ///
     /// # Blocking
     ///
-    /// Blocks this thread until the pool has stopped or `cx` ends. On one of the pool's own workers it never blocks: that
-    /// worker's job is itself what is still running.
+    /// Blocks this thread until the pool has stopped or `cx` ends. On one of the pool's own workers it never blocks and only
+    /// stops the intake: that worker's job is itself what is still running.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Stop::wait`] says.
     ///
     /// # Errors
     ///
     /// [`StillRunning`] with what was left when `cx` ended.
-    pub fn shutdown(&self, cx: &Context) -> Result<(), StillRunning> {
-        let shared = &self.owner.shared;
-        shared.drain();
-        let why = if shared.is_own_worker() && shared.stage() < Stage::Stopped {
-            None
-        } else {
-            match block_on(shared.stopped.waiting(), cx) {
-                Ok(_) => return Ok(()),
-                Err(why) => Some(why),
-            }
-        };
-        let left = self.stats();
-        Err(StillRunning { why, running: left.running, queued: left.queued })
+    pub fn shutdown(&self, cx: &Context) -> Result<ShutdownReport, StillRunning> {
+        self.stop().wait(cx)
+    }
+
+    /// [`shutdown`](Self::shutdown) as a future. The intake is stopped now, not at the first poll.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it stops the waiting; draining goes on by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub fn shutdown_async(&self, cx: &Context) -> Stopping {
+        self.stop().wait_async(cx)
+    }
+
+    /// A shutdown with choices: how long to drain, and whether to hand back what never ran.
+    pub fn stop(&self) -> Stop<'_> {
+        Stop::new(self)
     }
 
     /// What it has done and is doing.
     pub fn stats(&self) -> PoolStats {
         self.owner.shared.stats()
+    }
+
+    /// How many jobs each worker has begun, by its number: how evenly they are spread, which is what [`Wake`] decides. A worker
+    /// that replaces another counts on under its number. One number for each worker there [can be](PoolBuilder::resizable).
+    pub fn jobs_per_worker(&self) -> Vec<u64> {
+        self.owner.shared.counters.shares()
     }
 
     /// Its name.
@@ -322,17 +358,4 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("name", &self.name()).field("stats", &self.stats()).finish()
     }
-}
-
-/// What a [`shutdown`](Pool::shutdown) left when its context ended. Draining goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("still shutting down: {running} running, {queued} queued")]
-#[non_exhaustive]
-pub struct StillRunning {
-    /// Why the wait ended; `None` on one of the pool's own workers, where it did not wait.
-    pub why: Option<Interrupted>,
-    /// Jobs that were running.
-    pub running: usize,
-    /// Jobs that were queued.
-    pub queued: usize,
 }

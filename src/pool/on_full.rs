@@ -4,6 +4,7 @@ use super::shared::Shared;
 use super::slot::Taken;
 use super::stats::add;
 use super::unqueued::evict;
+use super::worker::Evicts;
 use crate::error::{CancelCause, Interrupted, RejectReason};
 use crate::sync::{Arc, Shared as Counted, drop_quietly};
 use std::fmt;
@@ -196,7 +197,7 @@ impl Shared {
     pub(super) fn displace_oldest(this: &Arc<Self>) -> Option<Taken<'_>> {
         // Empty entries, whose jobs were claimed and still run, leave the queue but keep their places.
         while let Some(job) = this.queue.evict() {
-            let evicted = evict(this, job, DISPLACED);
+            let evicted = evict(this, job, Evicts::new(DISPLACED));
             if evicted.dropped.get() {
                 add(&this.counters.displaced);
             }

@@ -14,7 +14,9 @@
 //! free place:* who joins sets `attention`, then looks at what is back; who gives back says so, then looks at
 //! `attention`; each with a `SeqCst` fence between the two, so that at least one of them sees the other. 4. Who was
 //! granted a place and gives up passes it on. 5. Once closed, nobody is granted anything, what was granted and not taken
-//! is taken back, and exactly one caller, `close` or a giving back, is told that the last place is back. **Locking.** One
+//! is taken back, and exactly one caller, `close` or a giving back, is told that the last place is back. 6. The capacity
+//! never changes. There are fewer places because some are set aside, taken by nobody; to have fewer still is to wait in
+//! front of the line until they come back. So no place appears from nothing, whoever looked when. **Locking.** One
 //! lock; wakers are cloned before it is taken, and run and dropped after it is let go.
 
 mod idle;
@@ -35,7 +37,10 @@ const IDLE: u64 = 4;
 const FLAGS: u32 = 2;
 
 pub(super) struct Places {
+    /// The most there can be. What there is less of is set aside, as if it were in use.
     capacity: u64,
+    /// So many are set aside, or are to be.
+    less: AtomicU64,
     submitters: Submitters,
     attention: Apart<AtomicU64>,
     /// One word for each worker, and one for everybody else.
@@ -65,6 +70,10 @@ struct State {
     closed: bool,
     /// Somebody was told that the last one is back.
     told: bool,
+    /// So many are set aside.
+    aside: u64,
+    /// So many of those that come back are to be set aside too, before anybody in line is served.
+    debt: u64,
 }
 
 /// One in line: whom to wake, and how many places it waits for, all at once.
@@ -74,12 +83,15 @@ struct Waits {
 }
 
 impl Places {
-    pub(super) fn new(capacity: usize, workers: usize) -> Self {
-        let state =
-            State { line: Line::new(), granted: BTreeMap::new(), idlers: Line::new(), closed: false, told: false };
+    /// So many of at most `capacity`, for so many workers at most.
+    pub(super) fn new(places: usize, capacity: usize, workers: usize) -> Self {
+        let aside = (capacity - places) as u64;
+        let (line, granted, idlers) = (Line::new(), BTreeMap::new(), Line::new());
+        let state = State { line, granted, idlers, closed: false, told: false, aside, debt: 0 };
         Self {
             capacity: capacity as u64,
-            submitters: Submitters { taken: AtomicU64::new(0), ceiling: AtomicU64::new(capacity as u64) },
+            less: AtomicU64::new(aside),
+            submitters: Submitters { taken: AtomicU64::new(aside << FLAGS), ceiling: AtomicU64::new(capacity as u64) },
             attention: Apart(AtomicU64::new(0)),
             back: (0..=workers).map(|_| Apart(AtomicU64::new(0))).collect(),
             state: Mutex::new(state),
@@ -113,7 +125,7 @@ impl Places {
 
     /// Whether so many could be taken if all were free.
     pub(super) fn can_ever_take(&self, places: usize) -> bool {
-        places as u64 <= self.capacity
+        places as u64 + self.less.load(Ordering::Relaxed) <= self.capacity
     }
 
     /// With the flags up: refuses, unless those who waited have all been served.
@@ -123,10 +135,10 @@ impl Places {
             return Err(RejectReason::ShuttingDown);
         }
         let served = self.serve(&mut state);
-        let waiting = state.line.len();
+        let (waiting, debt) = (state.line.len(), state.debt);
         drop(state);
         served.into_iter().for_each(Waiter::wake);
-        if waiting > 0 { Err(self.full(waiting)) } else { Ok(()) }
+        if waiting > 0 || debt > 0 { Err(self.full(waiting)) } else { Ok(()) }
     }
 
     /// Whether there are so many places beyond `taken`. Counts again if there were not when somebody last looked.
@@ -152,6 +164,14 @@ impl Places {
     fn serve(&self, state: &mut State) -> Vec<Waiter> {
         let mut served = Vec::new();
         // With the flag up only lock holders take.
+        while state.debt > 0 && self.has_room(self.taken(), 1) {
+            self.submitters.taken.fetch_add(1 << FLAGS, Ordering::AcqRel);
+            state.aside += 1;
+            state.debt -= 1;
+        }
+        if state.debt > 0 {
+            return served;
+        }
         while let Some(mut places) = state.line.first().map(|waits| waits.places) {
             if broken("places: who waits for many is given what there is") {
                 places = 1;
@@ -248,7 +268,8 @@ impl Places {
         }
         match self.attention.0.load(Ordering::Relaxed) {
             0 => return false,
-            IDLE if !self.is_idle() => return false,
+            // With places set aside, the lock knows how many.
+            IDLE if self.less.load(Ordering::Relaxed) == 0 && !self.is_idle(0) => return false,
             _ => {}
         }
         let mut state = self.state.lock();
@@ -286,9 +307,40 @@ impl Places {
         last
     }
 
+    /// From now on there are so many places, no more than the capacity. Of more that are in use, each is gone when it comes
+    /// back: nobody in line is served before that.
+    pub(super) fn resize(&self, places: usize) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        let less = self.capacity - (places as u64).min(self.capacity);
+        self.less.swap(less, Ordering::Relaxed);
+        if broken("places: a smaller size is only written down") {
+            return;
+        }
+        let now = state.aside + state.debt;
+        if less >= now {
+            state.debt += less - now;
+        } else {
+            let given = now - less;
+            let forgiven = given.min(state.debt);
+            state.debt -= forgiven;
+            state.aside -= given - forgiven;
+            self.back[self.back.len() - 1].0.fetch_add(given - forgiven, Ordering::Release);
+        }
+        self.submitters.taken.fetch_or(LINE, Ordering::AcqRel);
+        self.attention.0.fetch_or(LINE, Ordering::AcqRel);
+        fence(Ordering::SeqCst); // invariant 3
+        let served = if broken("places: who resizes serves nobody") { Vec::new() } else { self.serve(&mut state) };
+        let idlers = self.idlers(&mut state);
+        drop(state);
+        Waiter::wake_all(served.into_iter().chain(idlers));
+    }
+
     /// Closed: whether all are back, told once.
     fn is_last(&self, mut state: MutexGuard<'_, State>) -> bool {
-        let last = self.taken() == self.count_back() && !state.told;
+        let last = self.taken() == self.count_back() + state.aside && !state.told;
         state.told |= last;
         last && !broken("places: the last one back is not told")
     }
@@ -296,6 +348,15 @@ impl Places {
     /// How many are in use. While many come and go at the same time it may count one as in use that has just ended,
     /// never the reverse.
     pub(super) fn in_use(&self) -> usize {
+        if self.less.load(Ordering::Relaxed) > 0 {
+            // What is set aside counts as taken: under the lock it stands still.
+            let state = self.state.lock();
+            return (self.all_in_use() as u64).saturating_sub(state.aside) as usize;
+        }
+        self.all_in_use()
+    }
+
+    fn all_in_use(&self) -> usize {
         let mut taken = self.taken();
         for _ in 0..3 {
             let back = self.count_back();

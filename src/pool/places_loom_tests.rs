@@ -32,7 +32,7 @@ fn take_many(places: &Places, so_many: usize) -> Result<(), RejectReason> {
 
 /// Somebody who joins the line against the workers who give back, each by its own word.
 fn a_joiner_against_two_who_give_back() {
-    let places = Arc::new(Places::new(2, 2));
+    let places = Arc::new(Places::new(2, 2, 2));
     places.try_take(1).unwrap();
     places.try_take(1).unwrap();
     let givers = [0, 1].map(|worker| {
@@ -53,7 +53,7 @@ fn loom_nobody_is_left_in_line_beside_a_free_place() {
 
 /// Two submitters and a worker that gives back what one of them took.
 fn never_more_than_the_capacity() {
-    let places = Arc::new(Places::new(1, 1));
+    let places = Arc::new(Places::new(1, 1, 1));
     let inside = Arc::new(AtomicUsize::new(0));
     let visit = |places: &Places, inside: &AtomicUsize, seat: usize| {
         if places.try_take(1).is_ok() {
@@ -80,7 +80,7 @@ fn loom_no_more_than_the_capacity_is_ever_in_use() {
 
 /// Granted while giving up, a place goes to the next.
 fn a_grant_against_giving_up() {
-    let places = Arc::new(Places::new(1, 1));
+    let places = Arc::new(Places::new(1, 1, 1));
     places.try_take(1).unwrap();
     let first = places.join(1, Waiter::thread(&Parker::new())).unwrap();
     let second = {
@@ -104,7 +104,7 @@ fn loom_a_place_granted_to_who_gives_up_goes_to_the_next() {
 }
 
 fn closing_tells_exactly_one() {
-    let places = Arc::new(Places::new(2, 2));
+    let places = Arc::new(Places::new(2, 2, 2));
     places.try_take(1).unwrap();
     places.try_take(1).unwrap();
     let givers = [0, 1].map(|worker| {
@@ -127,7 +127,7 @@ fn loom_closing_tells_exactly_one_that_the_last_place_is_back() {
 
 /// Somebody waits; a place comes back while another, who has not waited, wants one.
 fn one_who_has_not_waited_against_the_line() {
-    let places = Arc::new(Places::new(1, 1));
+    let places = Arc::new(Places::new(1, 1, 1));
     places.try_take(1).unwrap();
     let parker = Parker::new();
     let waiter = Waiter::thread(&parker);
@@ -148,7 +148,7 @@ fn loom_nobody_overtakes_those_in_line() {
 
 /// One waits for two places at once while two who hold one each give theirs back, and a third wants one.
 fn all_or_none() {
-    let places = Arc::new(Places::new(2, 2));
+    let places = Arc::new(Places::new(2, 2, 2));
     places.try_take(2).unwrap();
     let givers = [0, 1].map(|worker| {
         let places = places.clone();
@@ -164,4 +164,55 @@ fn all_or_none() {
 fn loom_who_waits_for_many_places_gets_all_of_them_at_once() {
     model("who waits for many places gets all of them at once", all_or_none);
     twin("places: who waits for many is given what there is", all_or_none);
+}
+
+/// One place less while two are in use and come back, and somebody waits.
+fn a_smaller_size_against_givers_and_a_joiner() {
+    let places = Arc::new(Places::new(2, 2, 1));
+    places.try_take(2).unwrap();
+    let giver = {
+        let places = places.clone();
+        spawn(move || {
+            places.give_back(0);
+            places.give_back(0);
+        })
+    };
+    let resizer = {
+        let places = places.clone();
+        spawn(move || places.resize(1))
+    };
+    take(&places).unwrap(); // nobody is stranded
+    resizer.join().unwrap();
+    giver.join().unwrap();
+    assert!(matches!(places.try_take(1), Err(RejectReason::Full { .. })), "a place from nothing");
+    assert_eq!(places.in_use(), 1);
+    places.resize(2);
+    assert!(places.try_take(1).is_ok() && places.try_take(1).is_err());
+}
+
+#[test]
+fn loom_no_place_appears_from_nothing_and_nobody_is_stranded_by_a_resize() {
+    let name = "no place appears from nothing and nobody is stranded by a smaller size";
+    model(name, a_smaller_size_against_givers_and_a_joiner);
+    twin("places: a smaller size is only written down", a_smaller_size_against_givers_and_a_joiner);
+}
+
+/// One place more while somebody waits for it.
+fn a_larger_size_against_a_joiner() {
+    let places = Arc::new(Places::new(1, 2, 1));
+    places.try_take(1).unwrap();
+    let resizer = {
+        let places = places.clone();
+        spawn(move || places.resize(2))
+    };
+    take(&places).unwrap();
+    resizer.join().unwrap();
+    assert!(places.try_take(1).is_err());
+    assert!(!places.give_back(0) && !places.close() && places.give_back(0), "the last one back is told");
+}
+
+#[test]
+fn loom_a_larger_size_serves_who_waits() {
+    model("a larger size serves who waits", a_larger_size_against_a_joiner);
+    twin("places: who resizes serves nobody", a_larger_size_against_a_joiner);
 }

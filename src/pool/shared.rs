@@ -5,13 +5,16 @@
 //! the last worker that leaves. **Locking.** The lifecycle's lock is held for one step of it, never together with that of
 //! the places.
 
-use super::lifecycle::{Lifecycle, Stage};
+use super::desk::Desk;
+use super::hooks::{AtIdle, Hooks};
+use super::lifecycle::{Ended, Lifecycle, Stage};
 use super::on_full::OnFull;
 use super::places::Places;
+use super::resize::Size;
 use super::size::SizeReason;
 use super::slot::{Slots, Taken};
 use super::stats::{Counters, PoolStats, add, read};
-use super::worker::Worker;
+use super::worker::{Start, Worker};
 use crate::cancel::CancelToken;
 use crate::context::Context;
 use crate::cpus::Pinning;
@@ -26,10 +29,11 @@ pub(super) struct Shared {
     /// Unlike any other pool's, ever.
     pub(super) id: u64,
     pub(super) name: Cow<'static, str>,
-    pub(super) threads: usize,
+    /// How many workers there can be. Everybody else counts by this number.
+    pub(super) seats: usize,
+    pub(super) size: Size,
     pub(super) size_reason: SizeReason,
     pub(super) pinning: Pinning,
-    pub(super) queue_len: usize,
     pub(super) on_full: OnFull,
     /// Of those who wait for the end of a job.
     pub(super) patience: Patience,
@@ -37,8 +41,23 @@ pub(super) struct Shared {
     pub(super) queue: Queue<Worker>,
     pub(super) life: Mutex<Lifecycle>,
     pub(super) stopped: CancelToken,
+    /// Cancelled when the time to drain is over: above what runs in the background.
+    pub(super) cancelled: CancelToken,
+    /// Ends when what still runs is abandoned: what the wait for a running job ends at.
+    pub(super) abandoned: Context,
+    /// One for each worker, and one for everybody else.
+    pub(super) desks: Box<[Desk]>,
     pub(super) counters: Counters,
     pub(super) observed: Observed,
+    pub(super) hooks: Hooks,
+    pub(super) at_idle: AtIdle,
+    /// After so many jobs a worker is replaced.
+    pub(super) retire_after: Option<u64>,
+    /// Cancelled when the first workers are warm, or it is certain that they will not be.
+    pub(super) ready: CancelToken,
+    pub(super) start: Start,
+    /// The process that has the threads.
+    pub(super) process: u32,
 }
 
 thread_local! {
@@ -48,11 +67,30 @@ thread_local! {
     static WORKER_OF: Cell<(u64, usize)> = Cell::new((0, 0));
 }
 
+/// What is said to those who would wait for threads that are not there.
+pub(super) const FORKED: CancelCause = CancelCause::Because("the process was forked: the pool's threads are not in it");
+
+/// Whether this thread is a worker of any pool.
+pub(super) fn is_any_worker() -> bool {
+    WORKER_OF.try_with(Cell::get).is_ok_and(|(pool, _)| pool != 0)
+}
+
 impl Shared {
     /// Says that this thread is the pool's own worker of this number. Beyond the last number: one that counts with those
     /// who are none.
     pub(super) fn mark_this_thread(&self, worker: usize) {
         WORKER_OF.with(|pool| pool.set((self.id, worker)));
+    }
+
+    /// This thread is a worker no longer.
+    pub(super) fn unmark_this_thread(&self) {
+        let _ = WORKER_OF.try_with(|pool| pool.set((0, 0)));
+    }
+
+    /// Whether this process has the pool's threads: a fork copies everything else. A look at the system, for those who are
+    /// about to wait.
+    pub(super) fn is_forked(&self) -> bool {
+        std::process::id() != self.process
     }
 
     /// Whether this thread is one of the pool's own workers.
@@ -64,7 +102,7 @@ impl Shared {
     pub(super) fn own_seat(&self) -> usize {
         match WORKER_OF.try_with(Cell::get) {
             Ok((pool, worker)) if pool == self.id => worker,
-            _ => self.threads,
+            _ => self.seats,
         }
     }
 
@@ -95,7 +133,7 @@ impl Shared {
     pub(super) fn reason(&self, reason: RejectReason) -> RejectReason {
         match reason {
             RejectReason::Full { waiting, .. } => {
-                RejectReason::Full { limit: self.threads, waiting: self.queue_len + waiting }
+                RejectReason::Full { limit: self.size.threads(), waiting: self.size.queue() + waiting }
             }
             other => other,
         }
@@ -125,7 +163,11 @@ impl Shared {
 
     /// Takes no more work.
     pub(super) fn drain(&self) {
-        self.life.lock().drain();
+        let ended = self.ended();
+        self.life.lock().drain(ended);
+        if !broken("pool: a drain leaves a pool paused") {
+            self.queue.resume(); // what was admitted is done
+        }
         if self.places.close() {
             self.last_place_is_back();
         }
@@ -140,12 +182,40 @@ impl Shared {
         self.queue.close();
     }
 
+    /// The ambient context, for a job that is submitted now. At home on one of this pool's own workers it is the background:
+    /// the job will have a home of its own.
+    pub(super) fn submitters_context(&self) -> Context {
+        let cx = Context::current();
+        if cx.is_home() && self.is_own_worker() { Context::background() } else { cx }
+    }
+
     /// A worker has left.
     pub(super) fn worker_left(&self) {
         let last = self.life.lock().left();
-        if last {
+        self.has_stopped(last);
+    }
+
+    fn has_stopped(&self, stopped: bool) {
+        if stopped {
+            self.ready.cancel_because(CancelCause::Shutdown);
             self.stopped.cancel_because(CancelCause::Shutdown);
         }
+    }
+
+    /// How many jobs have ended so far.
+    pub(super) fn ended(&self) -> Ended {
+        self.progress().1
+    }
+
+    /// How many jobs have begun, and how many have ended.
+    pub(super) fn progress(&self) -> (u64, Ended) {
+        let (jobs, shed) = (self.counters.jobs(), read(&self.counters.shed));
+        (jobs.begun, Ended { ran: jobs.finished + jobs.panicked, shed })
+    }
+
+    pub(super) fn accepted_so_far(&self) -> u64 {
+        let c = &self.counters;
+        self.queue.pushed() + read(&c.ran_by_caller) + read(&c.dropped_newest)
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -158,14 +228,14 @@ impl Shared {
         let jobs = c.jobs();
         let running = jobs.running();
         PoolStats {
-            threads: self.threads,
-            queue: self.queue_len,
+            threads: self.size.threads(),
+            queue: self.size.queue(),
             alive: self.life.lock().alive(),
             pinned: read(&c.pinned) as usize,
             in_flight,
             running,
             queued: in_flight.saturating_sub(running),
-            accepted: self.queue.pushed() + read(&c.ran_by_caller) + read(&c.dropped_newest),
+            accepted: self.accepted_so_far(),
             finished: jobs.finished,
             panicked: jobs.panicked,
             shed: read(&c.shed),

@@ -5,7 +5,7 @@
 
 use super::handle::JobHandle;
 use super::job::{fire_and_forget, submit_into};
-use super::shared::Shared;
+use super::shared::{FORKED, Shared};
 use crate::context::Context;
 use crate::error::RejectReason;
 use crate::sync::{Arc, Waiter};
@@ -86,7 +86,8 @@ impl Slot {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submit_in(f, &Context::current())
+        let cx = self.shared.as_ref().map_or_else(Context::current, |shared| shared.submitters_context());
+        self.submit_in(f, &cx)
     }
 
     /// The same in another context than the ambient one.
@@ -103,8 +104,8 @@ impl Slot {
     where
         F: FnOnce() + Send + 'static,
     {
-        let cx = Context::current().captured();
         let shared = self.hand_over();
+        let cx = shared.submitters_context().captured();
         shared.accepted(&cx, None);
         shared.queue.push(fire_and_forget(f, cx, None));
     }
@@ -196,6 +197,9 @@ impl Wait for SlotWait {
         let decided = match self.number {
             Some(number) => places.look(number, w),
             None => match places.try_take(self.places) {
+                Err(RejectReason::Full { .. }) if self.shared.is_forked() => {
+                    Poll::Ready(Err(RejectReason::Cancelled(FORKED))) // nobody would ever give one back
+                }
                 Err(RejectReason::Full { .. }) if places.can_ever_take(self.places) => {
                     match places.join(self.places, w.clone()) {
                         Ok(Some(number)) => {

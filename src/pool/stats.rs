@@ -80,7 +80,7 @@ struct Tally {
 /// Jobs, all workers together.
 #[derive(Default)]
 pub(super) struct Jobs {
-    begun: u64,
+    pub(super) begun: u64,
     pub(super) finished: u64,
     pub(super) panicked: u64,
 }
@@ -133,6 +133,20 @@ impl Counters {
     pub(super) fn ended(&self, seat: usize, well: bool) {
         let tally = &self.tallies[seat];
         tally.add(if well { &tally.finished } else { &tally.panicked });
+    }
+
+    /// How many have begun on the thread that counts here, and how many of them run.
+    pub(super) fn at(&self, seat: usize) -> (u64, usize) {
+        let tally = &self.tallies[seat];
+        let ended = tally.finished.load(Ordering::Acquire) + tally.panicked.load(Ordering::Acquire);
+        let begun = tally.begun.load(Ordering::Acquire);
+        (begun, (begun - ended) as usize)
+    }
+
+    /// How many each worker has begun.
+    pub(super) fn shares(&self) -> Vec<u64> {
+        let (_, workers) = self.tallies.split_last().expect("there is one for everybody else");
+        workers.iter().map(|tally| tally.begun.load(Ordering::Acquire)).collect()
     }
 
     pub(super) fn jobs(&self) -> Jobs {

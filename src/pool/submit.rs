@@ -42,7 +42,7 @@ pub struct JobBuilder<'a> {
 
 impl<'a> JobBuilder<'a> {
     pub(super) fn new(pool: &'a Pool) -> Self {
-        Self { pool, cx: Context::current(), name: None, on_full: None }
+        Self { pool, cx: pool.owner.shared.submitters_context(), name: None, on_full: None }
     }
 
     /// The context that bounds the wait for a place and then the job, in place of the ambient one.

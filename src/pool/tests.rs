@@ -1,14 +1,16 @@
 use super::*;
 use crate::BuildError;
+use crate::event::{Event, from_fn};
 use crate::sync::thread::Builder;
 use std::io;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 #[test]
 fn a_thread_the_system_refuses_fails_the_build_and_lets_the_others_go() {
     // tokio#8406, #2309: a job orphaned when the system refuses a thread.
     let left = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let seen = left.clone();
-    let failed = Pool::builder("refused").threads(3).build_with(move |shared, index, _| {
+    let failed = Pool::builder("refused").threads(3).build_with(move |shared, index| {
         if index == 2 {
             return Err(io::Error::from(io::ErrorKind::WouldBlock));
         }
@@ -16,7 +18,7 @@ fn a_thread_the_system_refuses_fails_the_build_and_lets_the_others_go() {
         Builder::new()
             .spawn(move || {
                 let mut seat = shared.queue.seat();
-                while shared.queue.pop(&mut seat).is_some() {}
+                while shared.queue.pop(&mut seat, None).is_some() {}
                 seen.fetch_add(1, std::sync::atomic::Ordering::Release);
             })
             .map(drop)
@@ -77,4 +79,60 @@ fn an_entry_dropped_in_the_queue_completes_its_handle() {
     assert!(matches!(job.latch().take(), Some(Err(crate::JobError::Shed(_)))));
     drop(job);
     assert_eq!(pool.stats().in_flight, 0);
+}
+
+/// A pool whose next threads the system refuses while `refuse` says so.
+fn refusing(builder: PoolBuilder, refuse: &std::sync::Arc<std::sync::atomic::AtomicUsize>) -> Pool {
+    let (refuse, start) = (refuse.clone(), worker::threads(None));
+    let start = move |shared, number| {
+        let refused = refuse.fetch_update(AcqRel, Acquire, |left| left.checked_sub(1));
+        if refused.is_ok() { Err(io::Error::from(io::ErrorKind::WouldBlock)) } else { start(shared, number) }
+    };
+    builder.build_with(start).unwrap()
+}
+
+#[test]
+fn a_thread_the_system_refuses_when_a_pool_grows_is_an_error_with_its_reason() {
+    let refuse = std::sync::Arc::default();
+    let pool = refusing(Pool::builder("grows").threads(1).queue(0).resizable(4, 0), &refuse);
+    pool.ready(&Context::background()).unwrap();
+    refuse.store(1, Release);
+    match pool.resize(4, 0) {
+        Err(BuildError::Spawn { index: 1, wanted: 3, source }) => assert_eq!(source.kind(), io::ErrorKind::WouldBlock),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((pool.stats().threads, pool.stats().alive), (1, 1));
+    let jobs: Vec<_> = (0..2).map(|_| pool.try_reserve()).collect();
+    assert!(jobs[0].is_ok() && jobs[1].is_err(), "places only for the threads there are");
+    drop(jobs);
+    pool.resize(4, 0).unwrap();
+    assert_eq!((pool.stats().threads, pool.stats().alive), (4, 4));
+    pool.shutdown(&Context::background()).unwrap();
+}
+
+#[test]
+fn a_worker_that_cannot_be_replaced_stays_and_is_replaced_later() {
+    let refuse = std::sync::Arc::default();
+    let (tell, told) = std::sync::mpsc::channel();
+    let observer = from_fn(move |event| {
+        if let Event::WorkerRefused { error, .. } = event {
+            tell.send(error.kind()).unwrap();
+        }
+    });
+    let pool = refusing(Pool::builder("stays").threads(1).queue(4).observer(observer), &refuse);
+    pool.ready(&Context::background()).unwrap();
+    refuse.store(2, Release);
+    let thread = || std::thread::current().id();
+    let asks = move || {
+        assert!(retire_worker());
+        thread()
+    };
+    let first = pool.submit(asks).unwrap().join().unwrap();
+    // Refused after this job and after the next; then after two more.
+    let ran_on: Vec<_> = (0..4).map(|_| pool.submit(thread).unwrap().join().unwrap()).collect();
+    assert_eq!(ran_on[..3], [first; 3]);
+    assert_ne!(ran_on[3], first);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [io::ErrorKind::WouldBlock; 2]);
+    assert_eq!(pool.stats().alive, 1);
+    pool.shutdown(&Context::background()).unwrap();
 }

@@ -4,17 +4,16 @@
 //! still needs it. **Locking.** None of its own.
 
 use super::handle::JobHandle;
-use super::job::{Told, in_cell};
+use super::job::in_cell;
 use super::on_full::DISPLACED;
 use super::shared::Shared;
 use super::stats::add;
+use super::told::Told;
 use super::worker::{Evicts, Worker};
 use crate::context::Context;
-use crate::error::Interrupted;
 use crate::queue::InlineJob;
 use crate::sync::{Arc, quietly};
 use std::borrow::Cow;
-use std::cell::Cell;
 
 /// Does without a place what a worker would: runs the job on this thread, before this returns.
 pub(super) fn run_here<F, T>(shared: &Arc<Shared>, f: F, cx: &Context, name: Option<Cow<'static, str>>) -> JobHandle<T>
@@ -58,8 +57,7 @@ where
 
 /// Drops a job that was taken out of the queue. What became of it: unless its place is kept, it is that of whoever has
 /// claimed the job.
-pub(super) fn evict(shared: &Arc<Shared>, job: InlineJob<Worker>, cause: Interrupted) -> Evicts {
-    let evicts = Evicts { cause, dropped: Cell::new(false), kept: Cell::new(false) };
+pub(super) fn evict(shared: &Arc<Shared>, job: InlineJob<Worker>, evicts: Evicts) -> Evicts {
     let worker = Worker { shared: shared.clone(), number: shared.own_seat(), evicts: Some(evicts) };
     quietly(|| job.run(&worker));
     worker.evicts.expect("just put there")

@@ -1,8 +1,8 @@
 //! Models of the ring and of the parking, run on themselves: loom sees every access to a cell.
 
-use super::Queue;
 use super::job::InlineJob;
 use super::ring::{Empty, Ring};
+use super::{Queue, Wake};
 use crate::sync::model::{model, spawn, twin, wide_model};
 use crate::sync::{Condvar, Mutex, Spin, look_so_often, moment};
 use loom::alloc::Track;
@@ -149,7 +149,7 @@ fn worker(queue: &Arc<Queue<Ran>>) -> loom::thread::JoinHandle<usize> {
     let queue = queue.clone();
     spawn(move || {
         let (ran, mut seat) = (Ran::default(), queue.seat());
-        while let Some(job) = queue.pop(&mut seat) {
+        while let Some(job) = queue.pop(&mut seat, None) {
             job.run(&ran);
         }
         ran.0.into_inner().len()
@@ -159,7 +159,7 @@ fn worker(queue: &Arc<Queue<Ran>>) -> loom::thread::JoinHandle<usize> {
 /// The close comes when the job has run: a lost wake is a deadlock.
 fn a_submit_against_a_worker_that_lies_down(looks: u32) {
     look_so_often(looks);
-    let queue = Arc::new(Queue::new(1, Spin::Brief));
+    let queue = Arc::new(Queue::new(1, Spin::Brief, Wake::Lifo));
     let worker = worker(&queue);
     let done = Arc::new((Mutex::new(false), Condvar::new()));
     let tell = done.clone();
@@ -190,14 +190,14 @@ fn loom_a_submit_wakes_a_worker_that_lies_down_at_most_once() {
 /// A worker that takes one job and is then busy for ever.
 fn busy_after_one(queue: &Arc<Queue<Ran>>) -> loom::thread::JoinHandle<()> {
     let queue = queue.clone();
-    spawn(move || queue.pop(&mut queue.seat()).expect("not closed").run(&Ran::default()))
+    spawn(move || queue.pop(&mut queue.seat(), None).expect("not closed").run(&Ran::default()))
 }
 
 /// Two jobs, each of which keeps its worker: both workers must come, though a push wakes at most one. A job left beside
 /// a sleeper is a deadlock.
 fn two_jobs_that_keep_their_workers(looks: u32, together: bool) {
     look_so_often(looks);
-    let queue = Arc::new(Queue::new(2, Spin::Brief));
+    let queue = Arc::new(Queue::new(2, Spin::Brief, Wake::Lifo));
     let workers = [busy_after_one(&queue), busy_after_one(&queue)];
     if together {
         queue.push_all((0..2).map(numbered));
@@ -232,7 +232,7 @@ fn loom_a_batch_wakes_one_worker_and_leaves_no_job_beside_a_sleeper() {
 }
 
 fn a_close_against_two_that_lie_down() {
-    let queue = Arc::new(Queue::<Ran>::new(1, Spin::Brief));
+    let queue = Arc::new(Queue::<Ran>::new(1, Spin::Brief, Wake::Lifo));
     let workers = [worker(&queue), worker(&queue)];
     queue.close();
     assert_eq!(workers.map(|w| w.join().unwrap()), [0, 0]);

@@ -19,6 +19,8 @@ mod frame_loom_tests;
 mod job;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
+mod orders_loom_tests;
 mod park;
 mod ring;
 #[cfg(all(test, not(watertight_loom)))]
@@ -26,6 +28,7 @@ mod tests;
 
 pub(crate) use job::InlineJob;
 pub(crate) use park::Seat;
+pub use park::Wake;
 
 use crate::sync::{Patience, Spin, broken};
 use park::Parking;
@@ -40,8 +43,8 @@ pub(crate) struct Queue<C> {
 
 impl<C> Queue<C> {
     /// Room for so many jobs.
-    pub(crate) fn new(places: usize, spin: Spin) -> Self {
-        Self { ring: Ring::new(places), parking: Parking::new(), patience: Patience::new(spin) }
+    pub(crate) fn new(places: usize, spin: Spin, wake: Wake) -> Self {
+        Self { ring: Ring::new(places), parking: Parking::new(wake), patience: Patience::new(spin) }
     }
 
     /// A seat for the worker that this thread is.
@@ -75,10 +78,13 @@ impl<C> Queue<C> {
         }
     }
 
-    /// The oldest job, slept for; `None` tells this worker to leave.
-    pub(crate) fn pop(&self, seat: &mut Seat) -> Option<InlineJob<C>> {
+    /// The oldest job, slept for; `None` tells this worker to leave. Before it sleeps, `idle` is called, if there is one.
+    pub(crate) fn pop(&self, seat: &mut Seat, mut idle: Option<&dyn Fn()>) -> Option<InlineJob<C>> {
         let mut looks = self.patience.looks();
         loop {
+            if self.parking.has_orders() && self.parking.obey(seat) {
+                return None;
+            }
             match self.ring.pop() {
                 Ok(job) => {
                     self.patience.found(&looks);
@@ -92,9 +98,14 @@ impl<C> Queue<C> {
                     }
                 }
                 Err(_) => {
-                    self.patience.in_vain(&looks);
-                    self.parking.sleep(seat, &self.ring);
-                    self.patience.woken();
+                    match idle.take() {
+                        Some(idle) if self.parking.stand_aside(seat, &self.ring) => idle(),
+                        _ => {
+                            self.patience.in_vain(&looks);
+                            self.parking.sleep(seat, &self.ring);
+                            self.patience.woken();
+                        }
+                    }
                     looks = self.patience.looks();
                 }
             }
@@ -104,6 +115,34 @@ impl<C> Queue<C> {
     /// The oldest job, taken away from the workers.
     pub(crate) fn evict(&self) -> Option<InlineJob<C>> {
         self.ring.pop().ok()
+    }
+
+    /// The worker that had this seat takes no job any more. What it was woken for is somebody else's.
+    pub(crate) fn leave(&self, seat: Seat) {
+        self.parking.leave(seat, &self.ring);
+    }
+
+    /// No worker begins another job until [`resume`](Self::resume), but for one that is just taking one.
+    pub(crate) fn pause(&self) {
+        self.parking.pause();
+    }
+
+    pub(crate) fn resume(&self) {
+        self.parking.resume(&self.ring);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.parking.is_paused()
+    }
+
+    /// Tells so many workers to leave.
+    pub(crate) fn dismiss(&self, workers: usize) {
+        self.parking.dismiss(workers);
+    }
+
+    /// Takes that back for so many at most; for how many it was not too late.
+    pub(crate) fn recall(&self, workers: usize) -> usize {
+        self.parking.recall(workers)
     }
 
     /// How many jobs were pushed since the start.

@@ -1,8 +1,8 @@
 //! The ring and its jobs on real threads.
 
-use super::Queue;
 use super::job::InlineJob;
 use super::ring::{Empty, Ring};
+use super::{Queue, Wake};
 use crate::sync::Spin;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -147,7 +147,7 @@ fn rush(queue: &Queue<Log>, places: usize, jobs: usize) -> Vec<Vec<(usize, usize
     };
     let consume = || {
         let (log, mut seat) = (Log::default(), queue.seat());
-        while let Some(job) = queue.pop(&mut seat) {
+        while let Some(job) = queue.pop(&mut seat, None) {
             job.run(&log);
             taken.fetch_sub(1, SeqCst);
         }
@@ -169,7 +169,7 @@ fn jobs_of_each_producer_come_in_its_order_and_each_comes_once() {
         let mut met = false;
         // Once, and as often again as it takes until both workers were in it.
         for _ in 0..1_000 {
-            let logs = rush(&Queue::new(places, Spin::Brief), places, JOBS);
+            let logs = rush(&Queue::new(places, Spin::Brief, Wake::Lifo), places, JOBS);
             for log in &logs {
                 for producer in 0..2 {
                     assert!(log.iter().filter(|(from, _)| *from == producer).is_sorted());

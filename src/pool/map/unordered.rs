@@ -47,7 +47,7 @@ impl Pool {
             items: Some(items.into_iter()),
             spare: None,
             f: Shared::new(f),
-            bound: bound(self.owner.shared.threads),
+            bound: bound(self.owner.shared.size.threads()),
         }
     }
 }

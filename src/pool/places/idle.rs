@@ -11,14 +11,14 @@ use crate::wait::line::Place;
 use std::task::Poll;
 
 impl Places {
-    /// Whether nothing is in use. What is back is counted first: it only grows, so if it is then all that was taken, there
+    /// Whether nothing is in use but so many places that are set aside. What is back is counted first: it only grows, so if it is then all that was taken, there
     /// was nothing in use when it had been counted. The other way round, what was taken and given back meanwhile would stand
     /// for what is still in use.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self, aside: u64) -> bool {
         if broken("places: what is taken is counted before what is back") {
-            return self.taken() == self.count_back();
+            return self.taken() == self.count_back() + aside;
         }
-        let back = self.count_back();
+        let back = self.count_back() + aside;
         back == self.taken()
     }
 
@@ -66,7 +66,7 @@ impl Places {
 
     /// Under the lock: those to be woken after it, because nothing is in use now.
     pub(super) fn idlers(&self, state: &mut State) -> Vec<Waiter> {
-        if state.idlers.len() == 0 || !self.is_idle() {
+        if state.idlers.len() == 0 || !self.is_idle(state.aside) {
             return Vec::new();
         }
         let told = state.idlers.empty().collect();
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn who_is_in_line_comes_before_idleness() {
-        let (places, waiter) = (Places::new(1, 1), Waiter::thread(&Parker::new()));
+        let (places, waiter) = (Places::new(1, 1, 1), Waiter::thread(&Parker::new()));
         places.try_take(1).unwrap();
         let in_line = places.join(1, waiter.clone()).unwrap().unwrap();
         let idler = places.join_idlers(waiter.clone()).unwrap();
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn who_alone_waits_and_gives_up_leaves_no_trace() {
-        let (places, waiter) = (Places::new(1, 1), Waiter::thread(&Parker::new()));
+        let (places, waiter) = (Places::new(1, 1, 1), Waiter::thread(&Parker::new()));
         places.try_take(1).unwrap();
         let idler = places.join_idlers(waiter).unwrap();
         places.leave_idlers(idler);

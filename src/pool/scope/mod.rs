@@ -182,7 +182,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: Fn(I::Item) -> U + Send + Sync + 'scope,
         U: Send + 'scope,
     {
-        let threads = self.pool.owner.shared.threads;
+        let threads = self.pool.owner.shared.size.threads();
         let mut ordered = Ordered::new(ToScope(self), self.cx.child(), items.into_iter(), f, threads);
         std::iter::from_fn(move || ordered.give())
     }

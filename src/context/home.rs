@@ -1,0 +1,146 @@
+//! What a pool's threads are in between jobs and for jobs that brought no context of their own: a background that its pool
+//! can end, at no cost to a job that does not ask for it.
+//!
+//! **States** of a home: as new → asked for its token, or kept by somebody → left for a new one. **Invariants.** 1. A
+//! token is asked for by one job only: after a job that has asked, or that has kept the context, the thread moves into a
+//! new home, so that nothing a job cancels is cancelled for the next. 2. After every job the thread is at home, whatever
+//! guards the job has forgotten. **Locking.** None: it is the thread's own.
+
+use super::ambient::CURRENT;
+use super::token::Token;
+use super::{Context, Inner};
+use crate::cancel::CancelToken;
+use crate::sync::{Arc, broken, thread_local};
+use std::cell::Cell;
+
+thread_local! {
+    /// The allocation of the last job's context, emptied.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
+    static SPARE: Cell<Option<Context>> = Cell::new(None);
+}
+
+/// A thread's own ambient context, below a token.
+#[derive(Debug)]
+pub(crate) struct Home {
+    cx: Context,
+    above: CancelToken,
+}
+
+impl Home {
+    /// Makes this thread at home.
+    pub(crate) fn new(above: &CancelToken) -> Self {
+        let home = Self { cx: Context::background(), above: above.clone() };
+        home.moved()
+    }
+
+    fn moved(mut self) -> Self {
+        let token = Token::own(self.above.clone());
+        self.cx = Context(Some(Arc::new(Inner { token, home: true, ..Inner::background() })));
+        let before = CURRENT.try_with(|current| current.replace(self.cx.clone()));
+        drop(before); // after the cell is free again
+        self
+    }
+
+    /// After a job: moves out if anything of it is left.
+    pub(crate) fn tidied(self) -> Self {
+        let here = CURRENT.try_with(|current| current.borrow().is(&self.cx)).unwrap_or(true);
+        if (here && !self.cx.was_kept()) || broken("home: a job leaves its token to the next") {
+            return self;
+        }
+        self.moved()
+    }
+}
+
+/// Runs `f` in the background as far as it is concerned: at home, if this thread is.
+pub(crate) fn at_home<T>(f: impl FnOnce() -> T) -> T {
+    if CURRENT.try_with(|current| current.borrow().is_home()).unwrap_or(false) {
+        f()
+    } else {
+        Context::background().in_scope(f)
+    }
+}
+
+impl Context {
+    pub(crate) fn is_home(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.home)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        matches!((&self.0, &other.0), (Some(a), Some(b)) if Arc::ptr_eq(a, b))
+    }
+
+    /// Whether somebody has its token, or has it besides its home and this thread.
+    fn was_kept(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.token.was_asked_for() || Arc::strong_count(inner) > 2)
+    }
+
+    /// Calls `f` with a [`child`](Self::child) of this context, in the memory of the last one if nobody has kept that.
+    pub(crate) fn as_child<T>(&self, f: impl FnOnce(&Context) -> T) -> T {
+        let mut inner = self.copied();
+        inner.own_token();
+        let spare = SPARE.try_with(Cell::take).ok().flatten().and_then(|spare| spare.0);
+        let child = Self(Some(match spare {
+            Some(mut spare) => match Arc::get_mut(&mut spare) {
+                Some(there) => {
+                    *there = inner;
+                    spare
+                }
+                None => Arc::new(inner),
+            },
+            None => Arc::new(inner),
+        }));
+        let done = f(&child);
+        if let Some(mut spare) = child.0 {
+            if let Some(there) = Arc::get_mut(&mut spare) {
+                let left = std::mem::replace(there, Inner::background());
+                let _ = SPARE.try_with(|kept| kept.set(Some(Self(Some(spare)))));
+                drop(left);
+            }
+        }
+        done
+    }
+}
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::*;
+    use crate::error::{CancelCause, Interrupted};
+
+    #[test]
+    fn what_one_job_cancels_or_keeps_is_not_the_next_ones() {
+        let above = CancelToken::new();
+        std::thread::spawn(move || {
+            let mut home = Home::new(&above);
+            at_home(|| Context::current().token().cancel());
+            home = home.tidied();
+            assert_eq!(at_home(|| Context::current().check()), Ok(()));
+            let kept = Context::current();
+            home = home.tidied();
+            kept.token().cancel();
+            assert_eq!(at_home(|| Context::current().check()), Ok(()));
+            std::mem::forget(Context::background().with_timeout(std::time::Duration::ZERO).enter());
+            home = home.tidied();
+            assert_eq!(at_home(|| Context::current().check()), Ok(()));
+            above.cancel_because(CancelCause::Shutdown);
+            assert_eq!(Context::current().check(), Err(Interrupted::Cancelled(CancelCause::Shutdown)));
+            drop(home);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_child_in_used_memory_is_a_child() {
+        let token = CancelToken::new();
+        let cx = Context::background().with_token(&token);
+        for _ in 0..2 {
+            cx.as_child(|child| child.token().cancel());
+            assert_eq!(cx.check(), Ok(()));
+        }
+        let kept = cx.as_child(Context::clone);
+        cx.as_child(|other| other.token().cancel());
+        assert_eq!(kept.check(), Ok(()));
+        token.cancel();
+        assert!(kept.check().is_err());
+    }
+}
