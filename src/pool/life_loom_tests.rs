@@ -52,7 +52,6 @@ fn an_impatient_shutdown_against_a_jobs_end() {
 fn loom_a_shutdown_counts_each_job_once_while_jobs_end() {
     let name = "a shutdown counts each job once while jobs end";
     model(name, an_impatient_shutdown_against_a_jobs_end);
-    twin("stop: what runs is counted while it ends", an_impatient_shutdown_against_a_jobs_end);
 }
 
 fn a_shutdown_cancels_what_listens(with_handle: bool) {

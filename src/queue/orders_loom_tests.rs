@@ -47,7 +47,6 @@ fn pushes_in_a_pause() {
 fn loom_no_wake_is_lost_in_a_pause() {
     model("no wake is lost in a pause", pushes_in_a_pause);
     twin("park: a resume wakes nobody", pushes_in_a_pause);
-    twin("park: nobody searches after a pause", pushes_in_a_pause);
 }
 
 /// A push against a resume, on another thread.

@@ -183,7 +183,7 @@ impl Parking {
         let mut woken = Vec::new();
         for index in std::mem::take(&mut state.paused) {
             // Pushes during the pause may have found nobody to wake: one is to look.
-            let searcher = !state.searching && !broken("park: nobody searches after a pause");
+            let searcher = !state.searching;
             state.searching |= searcher;
             woken.push(state.get_up(index, searcher));
         }
