@@ -62,6 +62,14 @@ pub enum RejectReason {
         /// How many were waiting for a place when this one was refused.
         waiting: usize,
     },
+    /// It asks for more at once than there will ever be.
+    #[error("asks for {asked} at once, more than there are to have of {limit}")]
+    TooLarge {
+        /// How many it asked for.
+        asked: usize,
+        /// How many may be out at once.
+        limit: usize,
+    },
     /// The circuit breaker is open, or half-open with all its probes out.
     #[error("circuit open, retry after {retry_after:?}")]
     CircuitOpen {
