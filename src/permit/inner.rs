@@ -54,19 +54,31 @@ impl Inner {
         }
     }
 
-    /// So many now, or not at all.
+    /// So many now without the lock, or what stands against it.
     #[inline]
+    pub(super) fn try_fast(&self, n: u64) -> Result<(), Seen> {
+        self.word.try_take(n, self.alone)
+    }
+
+    /// What is refused for sure: one permit, where there is no room. So simple because it is made where it is returned: a
+    /// refusal that is copied costs three times as much.
+    #[inline]
+    pub(super) fn is_full(&self, n: u64, seen: Seen) -> bool {
+        n == 1 && !seen.has_room(1, false)
+    }
+
+    /// So many now, or not at all.
     pub(super) fn try_take(&self, part: usize, n: u64) -> Result<(), RejectReason> {
-        match self.word.try_take(n, self.alone) {
+        match self.try_fast(n) {
             Ok(()) => Ok(()),
-            Err(seen) if n == 1 && !seen.has_room(1, false) => Err(self.full(seen)),
+            Err(seen) if self.is_full(n, seen) => Err(self.full(seen)),
             Err(seen) => self.try_take_slowly(part, n, seen),
         }
     }
 
     /// It is more than one, or there is room: then it is a share's, or those who wait go first, if they really do.
     #[cold]
-    fn try_take_slowly(&self, part: usize, n: u64, mut seen: Seen) -> Result<(), RejectReason> {
+    pub(super) fn try_take_slowly(&self, part: usize, n: u64, mut seen: Seen) -> Result<(), RejectReason> {
         loop {
             if n == 0 {
                 return Ok(());
@@ -99,6 +111,7 @@ impl Inner {
     }
 
     /// Without the lock.
+    #[inline]
     pub(super) fn full(&self, seen: Seen) -> RejectReason {
         let waiting = if seen.has_line() { self.waiting.load(Ordering::Relaxed) } else { 0 };
         RejectReason::Full { limit: seen.limit() as usize, waiting }

@@ -27,6 +27,7 @@ use inner::Inner;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use wait::{Patience, PermitWait, ended};
+use word::Seen;
 
 /// How many may do a thing at once.
 ///
@@ -133,8 +134,11 @@ impl Limit {
     /// [`Full`](RejectReason::Full) with the limit and how many wait.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, RejectReason> {
-        self.0.try_take(0, 1)?;
-        Ok(Permit::new(self, 0, 1))
+        match self.0.try_fast(1) {
+            Ok(()) => Ok(Permit::new(self.clone(), 0, 1)),
+            Err(seen) if self.0.is_full(1, seen) => Err(self.0.full(seen)),
+            Err(seen) => self.try_acquire_slowly(seen),
+        }
     }
 
     /// So many permits at once, now or not at all. Of none there is always enough.
@@ -154,13 +158,28 @@ impl Limit {
     /// As there.
     #[inline]
     pub fn try_acquire_ref(&self) -> Result<PermitRef<'_>, RejectReason> {
-        self.0.try_take(0, 1)?;
+        match self.0.try_fast(1) {
+            Ok(()) => Ok(PermitRef { limit: self }),
+            Err(seen) if self.0.is_full(1, seen) => Err(self.0.full(seen)),
+            Err(seen) => self.try_acquire_ref_slowly(seen),
+        }
+    }
+
+    #[cold]
+    fn try_acquire_slowly(&self, seen: Seen) -> Result<Permit, RejectReason> {
+        self.0.try_take_slowly(0, 1, seen)?;
+        Ok(Permit::new(self.clone(), 0, 1))
+    }
+
+    #[cold]
+    fn try_acquire_ref_slowly(&self, seen: Seen) -> Result<PermitRef<'_>, RejectReason> {
+        self.0.try_take_slowly(0, 1, seen)?;
         Ok(PermitRef { limit: self })
     }
 
     fn try_acquire_of(&self, part: usize, n: usize) -> Result<Permit, RejectReason> {
         self.0.try_take(part, n as u64)?;
-        Ok(Permit::new(self, part, n as u64))
+        Ok(Permit::new(self.clone(), part, n as u64))
     }
 
     /// A permit, as soon as it is this caller's turn.
@@ -212,21 +231,24 @@ impl Limit {
     ///
     /// As there.
     pub fn acquire_ref(&self, cx: &Context) -> Result<PermitRef<'_>, RejectReason> {
-        self.take(0, 1, cx)?;
+        cx.check()?;
+        if self.0.try_fast(1).is_err() {
+            self.wait(0, 1, cx)?;
+        }
         Ok(PermitRef { limit: self })
     }
 
+    #[inline]
     fn acquire_of(&self, part: usize, n: usize, cx: &Context) -> Result<Permit, RejectReason> {
-        self.take(part, n as u64, cx)?;
-        Ok(Permit::new(self, part, n as u64))
+        cx.check()?;
+        if self.0.try_fast(n as u64).is_err() {
+            self.wait(part, n as u64, cx)?;
+        }
+        Ok(Permit::new(self.clone(), part, n as u64))
     }
 
-    fn take(&self, part: usize, n: u64, cx: &Context) -> Result<(), RejectReason> {
-        cx.check()?;
-        match self.0.try_take(part, n) {
-            Err(RejectReason::Full { .. }) => {}
-            decided => return decided,
-        }
+    #[inline(never)]
+    fn wait(&self, part: usize, n: u64, cx: &Context) -> Result<(), RejectReason> {
         match block_on(self.turn(part, n), &Patience::of(self, cx)) {
             Ok(decided) => decided,
             Err(why) => Err(ended(self, cx, why)),
@@ -309,8 +331,8 @@ pub struct Permit {
 
 impl Permit {
     #[inline]
-    fn new(limit: &Limit, part: usize, n: u64) -> Self {
-        Self { limit: limit.clone(), part: part as u32, weight: n as u32 }
+    fn new(limit: Limit, part: usize, n: u64) -> Self {
+        Self { limit, part: part as u32, weight: n as u32 }
     }
 
     /// How many permits it is.

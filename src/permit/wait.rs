@@ -90,7 +90,6 @@ pub(super) fn ended(limit: &Limit, cx: &Context, why: Interrupted) -> RejectReas
 /// When polled after it was ready.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire {
-    limit: Limit,
     part: usize,
     n: u64,
     cx: Context,
@@ -98,36 +97,40 @@ pub struct Acquire {
 }
 
 enum State {
-    Fresh,
-    Waiting(Waiting<PermitWait, ContextWait>),
+    Fresh(Limit),
+    Waiting(Waiting<PermitWait, ContextWait>, Limit),
     Done,
 }
 
 impl Acquire {
     pub(super) fn new(limit: &Limit, part: usize, n: u64, cx: &Context) -> Self {
-        Self { limit: limit.clone(), part, n, cx: cx.clone(), state: State::Fresh }
+        Self { part, n, cx: cx.clone(), state: State::Fresh(limit.clone()) }
     }
 
-    fn begin(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), RejectReason>> {
+    fn begin(&mut self, limit: Limit, task: &mut task::Context<'_>) -> Poll<Result<Permit, RejectReason>> {
         if let Err(why) = self.cx.check() {
             return Poll::Ready(Err(why.into()));
         }
-        match self.limit.0.try_take(self.part, self.n) {
-            Err(RejectReason::Full { .. }) => {}
-            decided => return Poll::Ready(decided),
+        if limit.0.try_fast(self.n).is_ok() {
+            return Poll::Ready(Ok(Permit::new(limit, self.part, self.n)));
         }
-        let turn = self.limit.turn(self.part, self.n);
-        self.state = State::Waiting(Waiting::new(turn, &Patience::of(&self.limit, &self.cx)));
-        self.go_on(task)
+        let waiting = Waiting::new(limit.turn(self.part, self.n), &Patience::of(&limit, &self.cx));
+        self.go_on(waiting, limit, task)
     }
 
-    fn go_on(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), RejectReason>> {
-        match &mut self.state {
-            State::Fresh => self.begin(task),
-            State::Waiting(waiting) => Pin::new(waiting)
-                .poll(task)
-                .map(|outcome| outcome.unwrap_or_else(|why| Err(ended(&self.limit, &self.cx, why)))),
-            State::Done => panic!("polled after it was ready"),
+    fn go_on(
+        &mut self,
+        mut waiting: Waiting<PermitWait, ContextWait>,
+        limit: Limit,
+        task: &mut task::Context<'_>,
+    ) -> Poll<Result<Permit, RejectReason>> {
+        match Pin::new(&mut waiting).poll(task) {
+            Poll::Pending => {
+                self.state = State::Waiting(waiting, limit);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(decided)) => Poll::Ready(decided.map(|()| Permit::new(limit, self.part, self.n))),
+            Poll::Ready(Err(why)) => Poll::Ready(Err(ended(&limit, &self.cx, why))),
         }
     }
 }
@@ -136,19 +139,19 @@ impl Future for Acquire {
     type Output = Result<Permit, RejectReason>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let decided = self.go_on(task);
-        if decided.is_ready() {
-            self.state = State::Done;
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Fresh(limit) => self.begin(limit, task),
+            State::Waiting(waiting, limit) => self.go_on(waiting, limit, task),
+            State::Done => panic!("polled after it was ready"),
         }
-        decided.map(|had| had.map(|()| Permit::new(&self.limit, self.part, self.n)))
     }
 }
 
 impl fmt::Debug for Acquire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Fresh => "fresh",
-            State::Waiting(_) => "waiting",
+            State::Fresh(_) => "fresh",
+            State::Waiting(..) => "waiting",
             State::Done => "done",
         };
         f.debug_struct("Acquire").field("permits", &self.n).field("state", &state).finish_non_exhaustive()
