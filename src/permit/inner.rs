@@ -164,13 +164,13 @@ impl Inner {
             drop(turns);
             return Poll::Ready(Ok(()));
         }
+        if let Some(limit) = turns.take_away(place) {
+            drop(turns);
+            return Poll::Ready(Err(too_large(n, limit)));
+        }
         let spare = match turns.get_mut(part, place) {
-            None => {
-                drop(turns);
-                return Poll::Ready(Err(too_large(n, self.word.look().limit()))); // sent away by `resize`
-            }
-            Some(there) if there.will_wake(w) => mine,
-            Some(there) => std::mem::replace(there, mine),
+            Some(there) if !there.will_wake(w) => std::mem::replace(there, mine),
+            _ => mine,
         };
         drop(turns);
         drop(spare);

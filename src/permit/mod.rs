@@ -8,6 +8,8 @@ mod builder;
 mod inner;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
+#[cfg(all(test, not(watertight_loom)))]
+mod model_tests;
 mod partition;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;

@@ -24,6 +24,8 @@ pub(super) struct Turns<W> {
     parts: Box<[Part<W>]>,
     /// Served, but not yet come back to take it.
     granted: BTreeSet<Place>,
+    /// Turned away by a limit of so many, and not yet come back to hear it.
+    away: BTreeMap<Place, u64>,
     waiting: usize,
 }
 
@@ -64,7 +66,7 @@ impl<W> Turns<W> {
         let part = |(share, kept)| Part { share, kept, owns: owned(share, limit), out: 0, line: BTreeMap::new() };
         let shares = shares.into_iter().map(|s| (millionths(s).unwrap_or(0), matches!(s, Share::Kept(_))));
         let parts = [(0, false)].into_iter().chain(shares).map(part).collect();
-        Self { order, alone, next: 0, parts, granted: BTreeSet::new(), waiting: 0 }
+        Self { order, alone, next: 0, parts, granted: BTreeSet::new(), away: BTreeMap::new(), waiting: 0 }
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -185,7 +187,13 @@ impl<W> Turns<W> {
             self.waiting -= 1;
             return Left::Waiting(who);
         }
+        self.away.remove(&place);
         if self.granted.remove(&place) { Left::Granted } else { Left::Gone }
+    }
+
+    /// Whether it was turned away, and by what limit; said once.
+    pub(super) fn take_away(&mut self, place: Place) -> Option<u64> {
+        self.away.remove(&place)
     }
 
     /// There are so many permits from now on. Who waits for more than there will ever be is sent away.
@@ -199,6 +207,7 @@ impl<W> Turns<W> {
             let places: Vec<_> =
                 self.parts[i].line.iter().filter(|(_, (n, _))| too_large(*n)).map(|(place, _)| *place).collect();
             self.waiting -= places.len();
+            self.away.extend(places.iter().map(|place| (*place, limit)));
             let line = &mut self.parts[i].line;
             away.extend(places.iter().filter_map(|place| line.remove(place)).map(|(_, who)| who));
         }
