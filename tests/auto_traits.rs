@@ -12,12 +12,12 @@ use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
-use watertight::permit::{Acquire, LimitBuilder};
+use watertight::permit::{Acquire, LimitBuilder, Order, Oversize, Partition, PermitRef, Share};
 use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Slot,
     Slots, Spin, StillRunning, Submit, WhenFull,
 };
-use watertight::retry::Schedule;
+use watertight::retry::{Attempts, BudgetStats, Expected, GaveUp, Pause, RetryCap, Schedule};
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
@@ -60,12 +60,12 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(BreakerState, Event<'_>)>();
     shared::<(OnFull, Decide, WhenFull<'_>, Slot, Slots, Spin)>();
     future::<Reserve>();
-    shared::<(Limit, LimitBuilder, Permit)>();
+    shared::<(Limit, LimitBuilder, Permit, PermitRef<'_>, Partition, Share, Order, Oversize)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
     shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
-    shared::<(Retry, Schedule, Jitter, Budget)>();
+    shared::<(Retry, Schedule, Jitter, Budget, BudgetStats, Expected, RetryCap, Attempts, GaveUp, Pause<'_>)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>)>();

@@ -231,3 +231,170 @@ impl Future for Pause<'_> {
         }
     }
 }
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::*;
+    use crate::error::CancelCause;
+    use crate::retry::{Expected, Jitter};
+    use crate::{CancelToken, ManualClock};
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn poll<F: Future + Unpin>(f: &mut F) -> Poll<F::Output> {
+        Pin::new(f).poll(&mut task::Context::from_waker(task::Waker::noop()))
+    }
+
+    fn exactly(pause: Duration) -> Retry {
+        Retry::constant(pause).jitter(Jitter::None)
+    }
+
+    #[test]
+    fn there_are_so_many_attempts_and_no_more() {
+        let cx = Context::background();
+        let mut attempts = exactly(Duration::ZERO).attempts(3).attempts_within(&cx);
+        assert_eq!(attempts.number(), 1);
+        assert_eq!([(); 3].map(|()| attempts.pause()), [Ok(2), Ok(3), Err(GaveUp::Attempts)]);
+        assert_eq!(exactly(MS).attempts(1).attempts_within(&cx).pause(), Err(GaveUp::Attempts));
+    }
+
+    #[test]
+    fn no_pause_reaches_the_deadline_and_none_leaves_too_little_time() {
+        let time = ManualClock::new();
+        let cx = Context::background().with_clock(&time.clock()).with_timeout(MS * 100);
+        let budget = Budget::percent(100);
+        let retry = |pause| exactly(pause).budget(budget.clone());
+        let decide = |retry: &Retry| retry.attempts_within(&cx).decide().map(|(pause, _)| pause);
+        assert_eq!(decide(&retry(MS * 99)), Ok(MS * 99));
+        assert_eq!(decide(&retry(MS * 100)), Err(GaveUp::NoTime));
+        assert_eq!(decide(&retry(MS * 50).expect(MS * 49)), Ok(MS * 50));
+        assert_eq!(decide(&retry(MS * 50).expect(MS * 50)), Err(GaveUp::NoTime));
+        assert_eq!(decide(&retry(MS).expect(Duration::MAX)), Err(GaveUp::NoTime));
+        assert_eq!(budget.stats().retries, 0, "nothing is paid for what is not tried");
+        time.advance(MS * 100);
+        assert_eq!(decide(&retry(Duration::ZERO)), Err(GaveUp::NoTime));
+    }
+
+    #[test]
+    fn what_attempts_take_is_learnt_from_those_that_succeed() {
+        let time = ManualClock::new();
+        let cx = Context::background().with_clock(&time.clock());
+        let retry = exactly(Duration::ZERO).expect(Expected::learnt());
+        let mut first = retry.attempts_within(&cx);
+        time.advance(MS * 500); // a failure says nothing
+        first.pause().unwrap();
+        time.advance(MS * 40);
+        first.succeeded();
+        assert_eq!(retry.expected(), MS * 40);
+        let near = cx.with_timeout(MS * 40);
+        assert_eq!(retry.attempts_within(&near).pause(), Err(GaveUp::NoTime));
+        assert_eq!(retry.attempts_within(&cx.with_timeout(MS * 41)).pause(), Ok(2));
+    }
+
+    #[test]
+    fn retry_after_is_honoured_and_said_once() {
+        let time = ManualClock::new();
+        let cx = Context::background().with_clock(&time.clock()).with_timeout(MS * 100);
+        let retry = exactly(MS * 10).attempts(9);
+        let mut attempts = retry.attempts_within(&cx);
+        assert_eq!(attempts.retry_after(Some(MS * 30)).decide().unwrap().0, MS * 30);
+        assert_eq!(attempts.decide().unwrap().0, MS * 10);
+        assert_eq!(attempts.retry_after(Some(MS * 3)).decide().unwrap().0, MS * 10);
+        assert_eq!(attempts.retry_after(None).decide().unwrap().0, MS * 10);
+        assert_eq!(attempts.retry_after(Some(MS * 100)).decide().unwrap_err(), GaveUp::NoTime);
+    }
+
+    #[test]
+    fn a_budget_bounds_the_amplification_of_a_dead_dependency_and_says_it() {
+        let (cx, budget) = (Context::background(), Budget::percent(20));
+        let retry = exactly(Duration::ZERO).attempts(3).budget(budget.clone());
+        let mut sent = 0;
+        for _ in 0..1_000 {
+            let mut attempts = retry.attempts_within(&cx);
+            sent += 1;
+            while attempts.pause().is_ok() {
+                sent += 1;
+            }
+        }
+        assert_eq!(sent, 1_200);
+        assert!((budget.stats().amplification() - 1.2).abs() < 1e-9);
+        assert!(budget.stats().refused > 0);
+    }
+
+    #[test]
+    fn layers_share_the_cap_of_their_request() {
+        let cap = RetryCap::new(2);
+        let cx = Context::background().with_value(cap.clone());
+        let retry = exactly(Duration::ZERO).attempts(3);
+        let mut attempts = 0;
+        for _ in retry_all(&retry, &cx) {
+            for _ in retry_all(&retry, &cx) {
+                attempts += retry_all(&retry, &cx).count();
+            }
+        }
+        assert_eq!((attempts, cap.left()), (3, 0)); // not 27
+        // What the budget does not pay for is not taken from the cap.
+        let (cap, poor) = (RetryCap::new(1), exactly(Duration::ZERO).budget(Budget::percent(1)));
+        let mut attempts = poor.attempts_within(&Context::background().with_value(cap.clone()));
+        assert_eq!((attempts.pause(), cap.left()), (Err(GaveUp::Budget), 1));
+    }
+
+    fn retry_all(retry: &Retry, cx: &Context) -> impl Iterator<Item = u32> + use<> {
+        let mut attempts = retry.attempts_within(cx);
+        let mut first = true;
+        std::iter::from_fn(move || if std::mem::take(&mut first) { Some(1) } else { attempts.pause().ok() })
+    }
+
+    #[test]
+    fn a_pause_that_is_interrupted_or_dropped_gives_back_what_was_paid() {
+        let (budget, cap, token) = (Budget::percent(100), RetryCap::new(5), CancelToken::new());
+        let time = ManualClock::new();
+        let cx = Context::background().with_clock(&time.clock()).with_token(&token).with_value(cap.clone());
+        let retry = exactly(MS * 10).attempts(9).budget(budget.clone());
+        let mut attempts = retry.attempts_within(&cx);
+        let left = || (budget.available(), cap.left());
+        let mut pause = attempts.pause_async();
+        assert_eq!(left(), (1, 5)); // nothing happens before it is polled
+        assert!(poll(&mut pause).is_pending());
+        assert_eq!(left(), (0, 4));
+        drop(pause);
+        assert_eq!(left(), (1, 5));
+        let mut pause = attempts.pause_async();
+        assert!(poll(&mut pause).is_pending());
+        time.advance(MS * 10);
+        assert_eq!(poll(&mut pause), Poll::Ready(Ok(2)));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut pause))).is_err());
+        assert_eq!((left(), attempts.number()), ((0, 4), 2));
+        budget.deposit();
+        let mut pause = attempts.pause_async();
+        assert!(poll(&mut pause).is_pending());
+        token.cancel();
+        let gave_up = GaveUp::Interrupted(Interrupted::Cancelled(CancelCause::Requested));
+        assert_eq!(poll(&mut pause), Poll::Ready(Err(gave_up)));
+        assert_eq!(left(), (1, 4));
+        assert_eq!(attempts.pause(), Err(gave_up)); // the same on a thread
+        assert_eq!((left(), budget.stats().retries), ((1, 4), 1));
+    }
+
+    proptest! {
+        /// Whatever is asked for, all pauses and the last attempt end before the deadline.
+        #[test]
+        fn no_schedule_goes_beyond_its_deadline(
+            base in 1_u64..50, left in 1_u64..500, takes in 0_u64..60, after in prop::option::of(0_u64..200), seed: u64,
+        ) {
+            let time = ManualClock::new();
+            let cx = Context::background().with_clock(&time.clock()).with_timeout(MS * left as u32);
+            let end = cx.deadline().instant().unwrap();
+            let retry = Retry::exponential(MS * base as u32).attempts(20).seed(seed).expect(MS * takes as u32);
+            let mut attempts = retry.attempts_within(&cx);
+            while let Ok((pause, paid)) = attempts.retry_after(after.map(Duration::from_millis)).decide() {
+                prop_assert!(pause >= Duration::from_millis(after.unwrap_or(0)));
+                time.advance(pause);
+                attempts.go_on(paid);
+                time.advance(MS * takes as u32);
+                prop_assert!(time.clock().now() < end);
+            }
+        }
+    }
+}

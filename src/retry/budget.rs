@@ -19,6 +19,7 @@ use crate::error::BuildError;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Count, broken};
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Instant;
 
 /// One token, in the account's unit: a thousand-millionth. Fine enough for 0.0000001 % to be exact.
@@ -290,7 +291,10 @@ impl Budget {
     /// Gives back a token that was withdrawn for a retry that was never made.
     pub(super) fn refund(&self, payer: Payer) {
         match payer {
-            Payer::Share => _ = self.account.spent.fetch_sub(TOKEN, Ordering::AcqRel),
+            Payer::Share => {
+                let token = if broken("budget: a refund is two tokens") { 2 * TOKEN } else { TOKEN };
+                self.account.spent.fetch_sub(token, Ordering::AcqRel);
+            }
             Payer::Floor => {
                 let token = self.floor_token().unwrap_or(0);
                 self.account.spent_time.fetch_sub(token, Ordering::AcqRel);
@@ -333,6 +337,10 @@ impl Budget {
         Ok(())
     }
 }
+
+// No user code runs here, so a panic leaves nothing half done.
+impl UnwindSafe for Budget {}
+impl RefUnwindSafe for Budget {}
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,8 +3,8 @@
 //! **Invariants.** 1. No more are taken than there were, in any interleaving. 2. The word is changed by read-modify-write
 //! only. **Locking.** None.
 
-use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Arc, broken};
 use std::fmt;
 
 /// How many retries a request may cause, in all layers together: put into its context, it travels with it.
@@ -44,6 +44,13 @@ impl RetryCap {
     }
 
     pub(super) fn take(&self) -> bool {
+        if broken("retry: who takes from the cap looks first and takes later") {
+            let some = self.left() > 0;
+            if some {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+            return some;
+        }
         self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
     }
 
