@@ -5,6 +5,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use parking_lot::Mutex;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use watertight::permit::Share;
 use watertight::{Context, Limit};
 
 const PERMITS: usize = 64;
@@ -38,6 +39,11 @@ fn free(c: &mut Criterion) {
     });
     let limit = Limit::new(PERMITS);
     group.bench_function("Limit::try_acquire", |b| b.iter(|| drop(limit.try_acquire().unwrap())));
+    group.bench_function("Limit::try_acquire_ref", |b| b.iter(|| drop(limit.try_acquire_ref().unwrap())));
+    group.bench_function("Limit::try_acquire_many(8)", |b| b.iter(|| drop(limit.try_acquire_many(8).unwrap())));
+    let shared = Limit::builder(PERMITS).partition("live", Share::Lent(0.9)).build().unwrap();
+    let live = shared.partition("live").unwrap();
+    group.bench_function("Partition::try_acquire", |b| b.iter(|| drop(live.try_acquire().unwrap())));
     let cx = Context::background();
     group.bench_function("Limit::acquire", |b| b.iter(|| drop(limit.acquire(&cx).unwrap())));
     group.finish();

@@ -13,7 +13,7 @@ use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, 
 use watertight::cpus::{Granted, LimitedBy, Pin};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerState, Event, Observer};
-use watertight::permit::{Acquire, LimitBuilder};
+use watertight::permit::{Acquire, LimitBuilder, Order, Oversize, Partition, PermitRef, Share};
 use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, Map, NotIdle, OnFull, Partial, PoolBuilder, PoolStats,
     Reserve, Run, Scope, SizeReason, Slot, Slots, Spin, StillRunning, Submit, Unordered, WhenFull,
@@ -21,7 +21,7 @@ use watertight::pool::{
 use watertight::pool::{
     AtHook, Drain, Hooks, NotReady, Ready, RunningJob, ShutdownReport, Stop, Stopping, Unrun, Wake,
 };
-use watertight::retry::Schedule;
+use watertight::retry::{Attempts, BudgetStats, Expected, GaveUp, Pause, RetryCap, Schedule};
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
@@ -64,7 +64,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(BreakerState, Event<'_>)>();
     shared::<(OnFull, Decide, WhenFull<'_>, Slot, Slots, Spin)>();
     future::<Reserve>();
-    shared::<(Limit, LimitBuilder, Permit)>();
+    shared::<(Limit, LimitBuilder, Permit, PermitRef<'_>, Partition, Share, Order, Oversize)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
     shared::<(SizeReason, Granted, LimitedBy, Pin, NotIdle)>();
     shared::<(Stop<'_>, Drain, ShutdownReport, RunningJob, Unrun)>();
@@ -77,7 +77,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<Map<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<Unordered<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
-    shared::<(Retry, Schedule, Jitter, Budget)>();
+    shared::<(Retry, Schedule, Jitter, Budget, BudgetStats, Expected, RetryCap, Attempts, GaveUp, Pause<'_>)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>)>();

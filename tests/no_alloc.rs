@@ -1,5 +1,5 @@
 //! What is said to be free of allocations is: a look at a token, a checkpoint, a clone of a context, a deadline's sums,
-//! a value that is received or sent without waiting, a job without a handle. And what is said to cost so many does.
+//! a value that is received or sent without waiting, a permit, a refusal, a retry's payment, a job without a handle. And what is said to cost so many does.
 //!
 //! One test, in a program of its own: the counter is the whole process's.
 
@@ -7,7 +7,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use watertight::{CancelCause, CancelToken, Context, Deadline, Interrupted, ManualClock, Pool};
+use watertight::permit::Share;
+use watertight::{Budget, CancelCause, CancelToken, Context, Deadline, Interrupted, Limit, ManualClock, Pool, Retry};
 
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -110,7 +111,45 @@ fn looks_checks_clones_and_deadlines_allocate_nothing() {
         );
     }
 
+    permits_and_budgets_allocate_nothing();
     jobs_allocate_so_much();
+}
+
+fn permits_and_budgets_allocate_nothing() {
+    let (limit, cx) = (Limit::new(2), Context::background());
+    let shared = Limit::builder(10).partition("live", Share::Lent(0.5)).partition("batch", Share::Kept(0.5)).build();
+    let shared = shared.unwrap();
+    let live = shared.partition("live").unwrap();
+    assert_eq!(
+        blocks(|| {
+            let first = black_box(limit.try_acquire().unwrap());
+            let second = black_box(limit.acquire(&cx).unwrap());
+            assert!(black_box(limit.try_acquire()).is_err());
+            assert!(black_box(limit.try_acquire_many(2)).is_err());
+            assert!(black_box(limit.try_acquire_many(3)).is_err());
+            drop((first, second));
+            drop(black_box(limit.acquire_many(2, &cx).unwrap()));
+            drop(black_box(limit.acquire_ref(&cx).unwrap()));
+            drop(black_box(live.try_acquire_many(5).unwrap()));
+            assert!(black_box(live.try_acquire_many(6)).is_err());
+            limit.resize(2).unwrap();
+        }),
+        0,
+        "permits and refusals"
+    );
+    let budget = Budget::percent(50).floor(1);
+    let retry = Retry::exponential(Duration::from_millis(1)).budget(budget.clone());
+    assert_eq!(
+        blocks(|| {
+            (0..2).for_each(|_| budget.deposit());
+            while black_box(budget.try_withdraw()) {}
+            black_box(budget.stats());
+            black_box(retry.schedule().sum::<Duration>());
+            black_box(retry.attempts_within(&cx).number());
+        }),
+        0,
+        "deposits, withdrawals and their refusals, pauses"
+    );
 }
 
 /// How many blocks were asked for meanwhile, on any thread: the least of several tries.

@@ -21,7 +21,7 @@ const MAX_QUEUE: usize = 1 << 20;
 ///
 /// | setting | default | range |
 /// |---|---|---|
-/// | isolation | given to [`Bulkhead::builder`] | threads: 1 to 16,384; permits: 1 to 4,294,967,295 |
+/// | isolation | given to [`Bulkhead::builder`] | threads: 1 to 16,384; permits: 1 to 2,147,483,647 |
 /// | [`queue`](Self::queue) | 0: fail at once | 0 to 1,048,576 |
 /// | [`breaker`](Self::breaker) | none | see [`Trip`] and [`Recovery`] |
 /// | [`retry`](Self::retry) | none | see [`Retry`] |
@@ -150,7 +150,7 @@ impl BulkheadBuilder {
             Isolation::Permits(permits) => (None, permits),
         };
         let limit = Limit::builder(at_once).build()?;
-        let places = Limit::builder(at_once.saturating_add(self.queue).min(u32::MAX as usize)).build()?;
+        let places = Limit::builder(at_once.saturating_add(self.queue).min(Limit::MAX)).build()?;
         Ok(Bulkhead(Arc::new(Inner {
             name: self.name,
             inside: Shared::new(Inside { compartment: unique(), outer: None }),

@@ -13,7 +13,7 @@ use crate::breaker::{Breaker, BreakerState};
 use crate::context::Context;
 use crate::error::{CallError, RejectReason};
 use crate::event::Event;
-use crate::retry::{Budget, Retry};
+use crate::retry::{Paid, Retry};
 use std::future::Future;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ struct Call<'a> {
     /// An attempt is under way: who runs it counts it, if it is dropped there.
     running: bool,
     ended: bool,
-    paid: Option<&'a Budget>,
+    paid: Option<Paid>,
 }
 
 impl<'a> Call<'a> {
@@ -57,14 +57,14 @@ impl<'a> Call<'a> {
     }
 
     /// Pays for a retry. Not while the breaker is open: it would be refused.
-    fn spend(&mut self) -> bool {
+    fn spend(&mut self, cx: &Context) -> bool {
         let open = self.inner.breaker.as_ref().is_some_and(|breaker| breaker.state() == BreakerState::Open);
-        let account = self.inner.retry.as_ref().and_then(Retry::account);
-        if open || account.is_some_and(|account| !account.try_withdraw()) {
+        if open {
             return false;
         }
-        self.paid = account;
-        true
+        let Some(retry) = self.inner.retry.as_ref() else { return true };
+        self.paid = retry.pay(cx).ok();
+        self.paid.is_some()
     }
 
     /// An attempt has ended: used is what was paid for it, if it was entered.
@@ -72,7 +72,9 @@ impl<'a> Call<'a> {
         self.running = false;
         if !matches!(ended, Ended::Refused(_)) {
             self.entered = true;
-            self.paid = None;
+            if let Some(paid) = self.paid.take() {
+                paid.used();
+            }
         }
     }
 
@@ -89,8 +91,8 @@ impl<'a> Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         // Dropped while an attempt is under way, the token counts as used: it may have been entered.
-        if let (Some(account), false) = (self.paid, self.running) {
-            account.refund();
+        if let (Some(paid), true) = (self.paid.take(), self.running) {
+            paid.used(); // and otherwise it goes back
         }
         if !self.ended && !self.running {
             self.inner.figures.left(self.entered); // its future was dropped
@@ -123,9 +125,9 @@ impl Inner {
                     let (back, ended) = run(attempt, leave, place, bounds.cx(), w);
                     call.ran(&ended);
                     work = back;
-                    flow.finished(ended, || pauses.next().filter(|_| work.is_some()), bounds.cx().remaining());
+                    flow.finished(ended, || pauses.next().filter(|_| work.is_some()), retry_time(&mut bounds, retry));
                 }
-                Step::Spend => flow.spent(call.spend()),
+                Step::Spend => flow.spent(call.spend(bounds.cx())),
                 Step::Sleep { failed, pause } => {
                     self.retrying(failed, pause);
                     flow.slept(bounds.cx().sleep(pause));
@@ -164,9 +166,13 @@ impl Inner {
                     let (back, ended) = run(attempt, leave, place, bounds.cx().clone(), w).await;
                     call.ran(&ended);
                     work = back;
-                    flow.finished(ended, || pauses.next().filter(|_| work.is_some()), bounds.cx().remaining());
+                    flow.finished(
+                        ended,
+                        || pauses.next().filter(|_| work.is_some()),
+                        retry_time(&mut bounds, retry.as_ref()),
+                    );
                 }
-                Step::Spend => flow.spent(call.spend()),
+                Step::Spend => flow.spent(call.spend(bounds.cx())),
                 Step::Sleep { failed, pause } => {
                     self.retrying(failed, pause);
                     flow.slept(bounds.cx().sleep_async(pause).await);
@@ -183,6 +189,12 @@ impl Inner {
     fn retrying(&self, attempt: u32, pause: Duration) {
         self.observed.tell(Event::Retrying { name: &self.name, attempt, pause });
     }
+}
+
+/// The time for a pause: what is left to the deadline, less what another attempt is expected to take.
+fn retry_time(bounds: &mut Bounds<'_>, retry: Option<&Retry>) -> Option<Duration> {
+    let expected = retry.map_or(Duration::ZERO, Retry::expected);
+    bounds.cx().remaining().map(|left| left.saturating_sub(expected))
 }
 
 /// The pauses of one call: none for work that runs once.

@@ -12,6 +12,9 @@ pub mod cancellation {}
 #[doc = include_str!("migration.md")]
 pub mod migration {}
 
+#[doc = include_str!("retry.md")]
+pub mod retry {}
+
 #[doc = include_str!("limitations.md")]
 pub mod limitations {}
 

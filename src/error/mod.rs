@@ -10,14 +10,15 @@
 //!
 //! `Display` is lower case, without a full stop, and never repeats the source's text: `source()` has it.
 
+mod build;
 mod panic;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 
+pub use build::BuildError;
 pub use panic::PanicPayload;
 
 use crate::sync::Mutex;
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -64,6 +65,14 @@ pub enum RejectReason {
         limit: usize,
         /// How many were waiting for a place when this one was refused.
         waiting: usize,
+    },
+    /// It asks for more at once than there will ever be.
+    #[error("asks for {asked} at once, more than there are to have of {limit}")]
+    TooLarge {
+        /// How many it asked for.
+        asked: usize,
+        /// How many may be out at once.
+        limit: usize,
     },
     /// The circuit breaker is open, or half-open with all its probes out.
     #[error("circuit open, retry after {retry_after:?}")]
@@ -308,70 +317,5 @@ impl<E> From<JobError> for CallError<E> {
             JobError::Panicked(payload) => Self::Panicked(payload),
             JobError::Abandoned => Self::Interrupted(Interrupted::Cancelled(CancelCause::Shutdown)),
         }
-    }
-}
-
-/// A configuration that makes no sense, or a system that refused what it asks for. Names the field and what it takes.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A number out of range.
-    #[error("{field} is {value}, must be {allowed}")]
-    OutOfRange {
-        /// The setter's name.
-        field: &'static str,
-        /// What was asked for.
-        value: String,
-        /// What is allowed.
-        allowed: Cow<'static, str>,
-    },
-    /// A name that cannot be one.
-    #[error("name {name:?} {problem}")]
-    Name {
-        /// The name, cut short.
-        name: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// Two settings that contradict each other, or one that is missing.
-    #[error("{0}")]
-    Conflict(&'static str),
-    /// The system refused a thread. Those already started have been let go.
-    #[error("the system refused thread {index} of {wanted}")]
-    Spawn {
-        /// Which thread, from 1.
-        index: usize,
-        /// How many were asked for.
-        wanted: usize,
-        /// The system's own reason.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// The longest name of a pool, breaker or bulkhead, in bytes.
-pub(crate) const MAX_NAME: usize = 64;
-
-impl BuildError {
-    pub(crate) fn out_of_range(
-        field: &'static str,
-        value: impl fmt::Display,
-        allowed: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self::OutOfRange { field, value: value.to_string(), allowed: allowed.into() }
-    }
-
-    /// One rule for every name: threads, events and metrics carry it.
-    pub(crate) fn check_name(name: &str) -> Result<(), Self> {
-        let problem = if name.is_empty() {
-            "must not be empty"
-        } else if name.len() > MAX_NAME {
-            "is longer than 64 bytes"
-        } else if name.contains('\0') {
-            "contains a NUL byte"
-        } else {
-            return Ok(());
-        };
-        Err(Self::Name { name: name.chars().take(MAX_NAME).collect(), problem })
     }
 }

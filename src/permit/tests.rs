@@ -1,6 +1,5 @@
 use super::*;
 use crate::{CancelToken, ManualClock};
-use proptest::prelude::*;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll};
@@ -12,6 +11,7 @@ fn poll<F: Future + Unpin>(f: &mut F) -> Poll<F::Output> {
 
 #[test]
 fn zero_is_refused_with_a_message_and_changes_nothing() {
+    // pubky-nexus#999: a limit of 0 from a configuration silently refuses everything.
     assert!(Limit::builder(0).build().unwrap_err().to_string().contains("permits is 0"));
     assert!(Limit::builder(usize::MAX).build().is_err());
     assert!(Limit::builder(1).queue(usize::MAX).build().is_err());
@@ -125,7 +125,8 @@ fn clones_share_and_dropped_futures_leave_nothing_behind() {
                             Poll::Pending => {
                                 refused.fetch_add(1, Relaxed);
                                 std::thread::yield_now();
-                                given_up.fetch_add(usize::from(!limit.0.state.lock().granted.is_empty()), Relaxed);
+                                given_up
+                                    .fetch_add(usize::from(limit.0.with_turns(|turns| turns.grants()) > 0), Relaxed);
                                 drop(acquire); // whether it was granted meanwhile or not
                             }
                         }
@@ -139,99 +140,209 @@ fn clones_share_and_dropped_futures_leave_nothing_behind() {
     assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
 }
 
-/// The limit said naively: permits out, a queue of names, names that were served.
-#[derive(Default)]
-struct Naive {
-    limit: usize,
-    out: usize,
-    line: std::collections::VecDeque<usize>,
-    served: Vec<usize>,
+#[test]
+fn one_item_larger_than_the_limit_is_refused_or_runs_alone() {
+    // bazel-remote#908: one item larger than the byte budget waits for ever.
+    let cx = Context::background();
+    let limit = Limit::new(4);
+    let too_large = RejectReason::TooLarge { asked: 5, limit: 4 };
+    assert_eq!(limit.acquire_many(5, &cx).unwrap_err(), too_large);
+    assert_eq!(limit.try_acquire_many(5).unwrap_err(), too_large);
+    assert!(matches!(poll(&mut limit.acquire_many_async(5, &cx)), Poll::Ready(Err(e)) if e == too_large));
+    for absurd in [Limit::MAX + 1, usize::MAX] {
+        assert!(matches!(limit.try_acquire_many(absurd), Err(RejectReason::TooLarge { .. })));
+    }
+    // Also who waits already when the limit is made too small for it.
+    let held = limit.try_acquire().unwrap();
+    let mut waiting = limit.acquire_many_async(4, &cx);
+    let mut behind = limit.acquire_async(&cx);
+    assert!(poll(&mut waiting).is_pending() && poll(&mut behind).is_pending());
+    limit.resize(3).unwrap();
+    assert!(matches!(poll(&mut waiting), Poll::Ready(Err(RejectReason::TooLarge { asked: 4, limit: 3 }))));
+    assert!(matches!(poll(&mut behind), Poll::Ready(Ok(_))));
+    drop(held);
+
+    let limit = Limit::builder(4).oversize(Oversize::Alone).build().unwrap();
+    let held = limit.try_acquire().unwrap();
+    let mut large = limit.acquire_many_async(9, &cx);
+    assert!(poll(&mut large).is_pending());
+    assert!(limit.try_acquire().is_err(), "nobody overtakes it");
+    drop(held);
+    let Poll::Ready(Ok(alone)) = poll(&mut large) else { panic!("it runs alone") };
+    assert_eq!((alone.weight(), limit.in_flight()), (9, 9));
+    assert!(limit.try_acquire().is_err());
+    limit.resize(10).unwrap(); // now it is no longer too large, and others fit beside it
+    let beside = limit.try_acquire().unwrap();
+    assert!(limit.try_acquire().is_err());
+    drop((alone, beside));
+    assert_eq!(limit.in_flight(), 0);
+    for absurd in [Limit::MAX + 1, usize::MAX] {
+        assert!(matches!(limit.try_acquire_many(absurd), Err(RejectReason::TooLarge { .. })));
+        assert!(matches!(limit.acquire_many(absurd, &cx), Err(RejectReason::TooLarge { .. })));
+    }
+    drop(limit.try_acquire_many(Limit::MAX).unwrap());
+    assert_eq!(limit.in_flight(), 0);
 }
 
-impl Naive {
-    fn serve(&mut self) {
-        while self.out < self.limit {
-            let Some(next) = self.line.pop_front() else { break };
-            self.out += 1;
-            self.served.push(next);
+#[test]
+fn who_needs_many_does_not_starve_behind_those_who_need_few() {
+    let cx = Context::background();
+    let limit = Limit::new(4);
+    let mut held: Vec<_> = (0..4).map(|_| limit.try_acquire().unwrap()).collect();
+    let mut heavy = limit.acquire_many_async(3, &cx);
+    assert!(poll(&mut heavy).is_pending());
+    let mut light = limit.acquire_async(&cx);
+    assert!(poll(&mut light).is_pending());
+    held.truncate(2); // enough for the light one
+    assert!(poll(&mut light).is_pending() && limit.try_acquire().is_err());
+    held.truncate(1);
+    let Poll::Ready(Ok(permits)) = poll(&mut heavy) else { panic!("its turn") };
+    assert!(poll(&mut light).is_pending());
+    drop(permits);
+    assert!(poll(&mut light).is_ready());
+}
+
+#[test]
+fn the_newest_is_first_in_lifo() {
+    let cx = Context::background();
+    let limit = Limit::builder(1).order(Order::Lifo).build().unwrap();
+    let held = limit.try_acquire().unwrap();
+    let mut all: Vec<_> = (0..3).map(|_| limit.acquire_async(&cx)).collect();
+    assert!(all.iter_mut().all(|one| poll(one).is_pending()));
+    drop(held);
+    for i in [2, 1, 0] {
+        for (j, other) in all.iter_mut().enumerate().take(i) {
+            assert!(poll(other).is_pending(), "{j} is served before {i}");
         }
+        let Poll::Ready(Ok(permit)) = poll(&mut all[i]) else { panic!("it is the turn of {i}") };
+        drop(permit);
     }
 }
 
-#[derive(Clone, Debug)]
-enum Op {
-    Try,
-    Ask,
-    Look(prop::sample::Index),
-    GiveUp(prop::sample::Index),
-    Release,
-    Resize(usize),
+#[test]
+fn nobody_waits_longer_than_the_limit_says() {
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(10));
+    let limit = Limit::builder(1).max_wait(Duration::from_secs(1)).build().unwrap();
+    let _held = limit.try_acquire().unwrap();
+    let mut late = limit.acquire_async(&cx);
+    time.advance(Duration::from_secs(2)); // the wait begins with the first poll
+    assert!(poll(&mut late).is_pending());
+    time.advance(Duration::from_millis(999));
+    assert!(poll(&mut late).is_pending());
+    time.advance(Duration::from_millis(1));
+    assert!(matches!(poll(&mut late), Poll::Ready(Err(RejectReason::Full { limit: 1, waiting: 0 }))));
+    // A context that ends sooner has its way.
+    let short = cx.with_timeout(Duration::from_millis(500));
+    let mut late = limit.acquire_async(&short);
+    assert!(poll(&mut late).is_pending());
+    time.advance(Duration::from_millis(500));
+    assert!(matches!(poll(&mut late), Poll::Ready(Err(RejectReason::DeadlinePassed))));
+    // The same for a thread.
+    let (other, waiter_cx) = (limit.clone(), cx.clone());
+    let waiter = std::thread::spawn(move || other.acquire(&waiter_cx).unwrap_err());
+    while time.waiting() == 0 {
+        std::thread::yield_now();
+    }
+    time.advance(Duration::from_secs(1));
+    assert_eq!(waiter.join().unwrap(), RejectReason::Full { limit: 1, waiting: 0 });
+    let refused = |d| Limit::builder(1).max_wait(d).build().is_err();
+    assert!(refused(Duration::ZERO) && refused(Duration::from_secs(86_401)));
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        Just(Op::Try),
-        Just(Op::Ask),
-        any::<prop::sample::Index>().prop_map(Op::Look),
-        any::<prop::sample::Index>().prop_map(Op::GiveUp),
-        Just(Op::Release),
-        (1usize..6).prop_map(Op::Resize),
-    ]
+#[test]
+fn a_partition_that_wants_its_own_back_is_before_all_borrowers() {
+    let cx = Context::background();
+    let limit =
+        Limit::builder(10).partition("live", Share::Lent(0.9)).partition("batch", Share::Lent(0.1)).build().unwrap();
+    let (live, batch) = (limit.partition("live").unwrap(), limit.partition("batch").unwrap());
+    assert!(limit.partition("other").is_none());
+    assert_eq!((live.owned(), batch.owned(), batch.name()), (9, 1, "batch"));
+    let mut borrowed: Vec<_> = (0..10).map(|_| batch.try_acquire().unwrap()).collect(); // the idle share is lent
+    let mut more = batch.acquire_async(&cx);
+    let mut own: Vec<_> = (0..9).map(|_| live.acquire_async(&cx)).collect();
+    assert!(poll(&mut more).is_pending()); // it came first
+    assert!(own.iter_mut().all(|one| poll(one).is_pending()));
+    assert_eq!((live.waiting(), batch.waiting(), limit.waiting()), (9, 1, 10));
+    let mut got = Vec::new();
+    for one in &mut own {
+        drop(borrowed.pop());
+        let Poll::Ready(Ok(permit)) = poll(one) else { panic!("what comes back is the owner's") };
+        got.push(permit);
+    }
+    assert!(poll(&mut more).is_pending());
+    assert_eq!((live.in_flight(), batch.in_flight(), limit.in_flight()), (9, 1, 10));
+    drop(borrowed);
+    assert!(matches!(poll(&mut more), Poll::Ready(Ok(_))));
 }
 
-proptest! {
-    #[test]
-    fn it_does_what_the_naive_model_does(ops in prop::collection::vec(op(), 1..80)) {
-        let cx = Context::background();
-        let limit = Limit::new(2);
-        let mut model = Naive { limit: 2, ..Naive::default() };
-        let mut held = Vec::new();
-        let mut asking: Vec<(usize, Acquire)> = Vec::new();
-        for (name, op) in ops.into_iter().enumerate() {
-            match op {
-                Op::Try => {
-                    let had = limit.try_acquire();
-                    prop_assert_eq!(had.is_ok(), model.out < model.limit);
-                    model.out += usize::from(had.is_ok());
-                    held.extend(had);
-                }
-                Op::Ask => {
-                    let mut ask = limit.acquire_async(&cx);
-                    match poll(&mut ask) {
-                        Poll::Ready(permit) => { model.out += 1; held.push(permit.unwrap()); }
-                        Poll::Pending => { model.line.push_back(name); asking.push((name, ask)); }
-                    }
-                }
-                Op::Look(i) if !asking.is_empty() => {
-                    let i = i.index(asking.len());
-                    let served = model.served.contains(&asking[i].0);
-                    match poll(&mut asking[i].1) {
-                        Poll::Ready(permit) => {
-                            prop_assert!(served);
-                            held.push(permit.unwrap());
-                            let name = asking.swap_remove(i).0;
-                            model.served.retain(|n| *n != name);
+#[test]
+fn partitions_that_make_no_sense_are_refused_by_name() {
+    let of = |n, shares: &[(&'static str, Share)]| {
+        let builder = shares.iter().fold(Limit::builder(n), |b, (name, share)| b.partition(*name, *share));
+        builder.build().map(drop).map_err(|e| e.to_string())
+    };
+    assert!(of(10, &[("a", Share::Lent(0.9)), ("b", Share::Kept(0.1))]).is_ok());
+    assert!(of(100, &[("a", Share::Lent(0.29))]).is_ok());
+    let wrong = [
+        of(10, &[("a", Share::Lent(0.9)), ("b", Share::Lent(0.2))]),
+        of(9, &[("a", Share::Lent(0.1))]),
+        of(9, &[("a", Share::Lent(f64::NAN))]),
+        of(9, &[("a", Share::Kept(-1.0))]),
+        of(9, &[("a", Share::Kept(1.1))]),
+        of(9, &[("", Share::Kept(0.5))]),
+        of(9, &[("a", Share::Kept(0.5)), ("a", Share::Kept(0.5))]),
+    ];
+    for (i, wrong) in wrong.into_iter().enumerate() {
+        assert!(wrong.is_err(), "{i}");
+    }
+    let alone = Limit::builder(10).oversize(Oversize::Alone).partition("a", Share::Lent(0.5)).build();
+    assert!(matches!(alone, Err(BuildError::Conflict(_))));
+    let hundred = Limit::builder(100).partition("a", Share::Lent(0.29)).build().unwrap();
+    assert_eq!(hundred.partition("a").unwrap().owned(), 29); // 0.29 * 100.0 is a little less
+}
+
+#[test]
+fn resizes_under_load_neither_count_twice_nor_strand_who_waits() {
+    // OpenSearch#21817, Risuko#44: resizing double-counts, or strands those who wait.
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    let limit = Limit::new(4);
+    let (inside, waited, lowered) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    for round in 0..20 {
+        if round > 0 && waited.load(Relaxed) > 0 && lowered.load(Relaxed) > 0 {
+            break;
+        }
+        std::thread::scope(|s| {
+            for t in 0..6_usize {
+                let (limit, inside, waited) = (&limit, &inside, &waited);
+                s.spawn(move || {
+                    for i in 0..2_000_usize {
+                        let n = 1 + (i + t) % 3;
+                        waited.fetch_add(usize::from(limit.waiting() > 0), Relaxed);
+                        let permit = match limit.acquire_many(n, &Context::background()) {
+                            Ok(permit) => permit,
+                            Err(RejectReason::TooLarge { asked: 3, limit: 2 }) => continue, // made smaller meanwhile
+                            Err(e) => panic!("{e}"),
+                        };
+                        assert!(inside.fetch_add(n, Relaxed) + n <= 6, "more than the largest limit");
+                        if i % 5 == 0 {
+                            std::thread::yield_now();
                         }
-                        Poll::Pending => prop_assert!(!served),
+                        inside.fetch_sub(n, Relaxed);
+                        drop(permit);
                     }
-                }
-                Op::GiveUp(i) if !asking.is_empty() => {
-                    let name = asking.swap_remove(i.index(asking.len())).0;
-                    model.line.retain(|n| *n != name);
-                    if model.served.contains(&name) {
-                        model.served.retain(|n| *n != name);
-                        model.out -= 1;
-                        model.serve();
-                    }
-                }
-                Op::Release if held.pop().is_some() => { model.out -= 1; model.serve(); }
-                Op::Resize(n) => { limit.resize(n).unwrap(); model.limit = n; model.serve(); }
-                _ => {}
+                });
             }
-            prop_assert_eq!(limit.in_flight(), model.out);
-            prop_assert_eq!(limit.waiting(), model.line.len());
-        }
-        drop((held, asking));
-        prop_assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
+            let (limit, lowered) = (&limit, &lowered);
+            s.spawn(move || {
+                for i in 0..2_000 {
+                    limit.resize(2 + i % 5).unwrap();
+                    lowered.fetch_add(usize::from(limit.in_flight() > limit.permits()), Relaxed);
+                    std::thread::yield_now();
+                }
+            });
+        });
     }
+    assert!(waited.load(Relaxed) > 0 && lowered.load(Relaxed) > 0, "the race did not happen");
+    assert_eq!((limit.in_flight(), limit.waiting()), (0, 0));
 }

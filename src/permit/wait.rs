@@ -1,99 +1,159 @@
-//! Waiting for a permit, for threads and for tasks. The invariants are the limit's (`mod.rs`).
+//! Waiting for permits, for threads and for tasks. The invariants are those of `inner.rs`.
 
 use super::{Limit, Permit};
-
+use crate::clock::Clock;
 use crate::context::{Context, ContextWait};
-use crate::error::RejectReason;
-use crate::sync::{Waiter, broken};
+use crate::deadline::Deadline;
+use crate::error::{Interrupted, RejectReason};
+use crate::sync::Waiter;
 use crate::wait::line::Place;
-use crate::wait::{Wait, Waiting};
+use crate::wait::{Until, Wait, Waiting};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll};
 
-/// The wait for a permit.
-pub(crate) struct PermitWait {
+/// The wait for so many permits of one part. What is granted is counted, and has no [`Permit`] yet.
+pub(super) struct PermitWait {
     pub(super) limit: Limit,
+    pub(super) part: usize,
+    pub(super) n: u64,
     pub(super) place: Option<Place>,
 }
 
 impl Wait for PermitWait {
-    type Output = Result<Permit, RejectReason>;
+    type Output = Result<(), RejectReason>;
 
     fn poll_wait(&mut self, w: &Waiter) -> Poll<Self::Output> {
-        let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
-        let mut state = self.limit.0.state.lock();
-        let Some(place) = self.place else {
-            let decided = if state.in_use < state.limit {
-                state.in_use += 1;
-                Ok(())
-            } else if state.waiting.len() >= self.limit.0.max_waiting {
-                Err(state.full())
-            } else {
-                self.place = Some(state.waiting.join(mine));
-                return Poll::Pending;
-            };
-            drop(state);
-            return Poll::Ready(decided.map(|()| Permit { limit: Some(self.limit.clone()) }));
-        };
-        let spare = if state.granted.remove(&place) {
-            drop(state);
-            return Poll::Ready(Ok(Permit { limit: Some(self.limit.clone()) }));
-        } else {
-            match state.waiting.get_mut(place) {
-                Some(there) if !there.will_wake(w) => std::mem::replace(there, mine),
-                _ => mine,
-            }
-        };
-        drop(state);
-        drop(spare);
-        Poll::Pending
+        let inner = &self.limit.0;
+        match self.place {
+            Some(place) => inner.look(self.part, self.n, place, w),
+            None => match inner.ask(self.part, self.n, w) {
+                Ok(Some(place)) => {
+                    self.place = Some(place);
+                    Poll::Pending
+                }
+                Ok(None) => Poll::Ready(Ok(())),
+                Err(why) => Poll::Ready(Err(why)),
+            },
+        }
     }
 
     fn give_up(&mut self) {
-        let Some(place) = self.place.take() else { return };
-        let mut state = self.limit.0.state.lock();
-        let left = state.waiting.leave(place);
-        let granted = state.granted.remove(&place) && !broken("permit: who gives up keeps what was granted");
-        let next = if granted { state.take_back() } else { None };
-        drop(state);
-        drop(left);
-        if let Some(waiter) = next {
-            waiter.wake();
+        if let Some(place) = self.place.take() {
+            self.limit.0.leave(self.part, self.n, place);
         }
     }
 }
 
-/// The future of [`Limit::acquire_async`].
+/// The end of a context, or of the limit's own patience.
+pub(super) struct Patience<'a> {
+    cx: &'a Context,
+    until: Deadline,
+}
+
+impl<'a> Patience<'a> {
+    pub(super) fn of(limit: &Limit, cx: &'a Context) -> Self {
+        let until = limit.0.max_wait.map_or(Deadline::NEVER, |d| Deadline::after(cx.now(), d));
+        Self { cx, until }
+    }
+}
+
+impl Until for Patience<'_> {
+    type Cancel = ContextWait;
+
+    fn deadline(&self) -> Deadline {
+        self.until.min(self.cx.deadline())
+    }
+
+    fn clock(&self) -> &Clock {
+        self.cx.clock()
+    }
+
+    fn cancel(&self) -> ContextWait {
+        self.cx.cancel()
+    }
+}
+
+/// Why a wait ended early. Full still, if it was the limit's patience that ended.
+pub(super) fn ended(limit: &Limit, cx: &Context, why: Interrupted) -> RejectReason {
+    if limit.0.max_wait.is_some() && why == Interrupted::DeadlinePassed && cx.check().is_ok() {
+        return limit.0.full(limit.0.seen());
+    }
+    why.into()
+}
+
+/// The future of [`Limit::acquire_async`] and the others of its kind.
 ///
 /// # Panics
 ///
 /// When polled after it was ready.
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire {
-    pub(super) waiting: Waiting<PermitWait, ContextWait>,
-    pub(super) cx: Context,
-    pub(super) begun: bool,
+    part: usize,
+    n: u64,
+    cx: Context,
+    state: State,
+}
+
+enum State {
+    Fresh(Limit),
+    Waiting(Waiting<PermitWait, ContextWait>, Limit),
+    Done,
+}
+
+impl Acquire {
+    pub(super) fn new(limit: &Limit, part: usize, n: u64, cx: &Context) -> Self {
+        Self { part, n, cx: cx.clone(), state: State::Fresh(limit.clone()) }
+    }
+
+    fn begin(&mut self, limit: Limit, task: &mut task::Context<'_>) -> Poll<Result<Permit, RejectReason>> {
+        if let Err(why) = self.cx.check() {
+            return Poll::Ready(Err(why.into()));
+        }
+        if limit.0.try_fast(self.n).is_ok() {
+            return Poll::Ready(Ok(Permit::new(limit, self.part, self.n)));
+        }
+        let waiting = Waiting::new(limit.turn(self.part, self.n), &Patience::of(&limit, &self.cx));
+        self.go_on(waiting, limit, task)
+    }
+
+    fn go_on(
+        &mut self,
+        mut waiting: Waiting<PermitWait, ContextWait>,
+        limit: Limit,
+        task: &mut task::Context<'_>,
+    ) -> Poll<Result<Permit, RejectReason>> {
+        match Pin::new(&mut waiting).poll(task) {
+            Poll::Pending => {
+                self.state = State::Waiting(waiting, limit);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(decided)) => Poll::Ready(decided.map(|()| Permit::new(limit, self.part, self.n))),
+            Poll::Ready(Err(why)) => Poll::Ready(Err(ended(&limit, &self.cx, why))),
+        }
+    }
 }
 
 impl Future for Acquire {
     type Output = Result<Permit, RejectReason>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
-        if !self.begun {
-            self.begun = true;
-            if let Err(why) = self.cx.check() {
-                self.waiting.finish();
-                return Poll::Ready(Err(why.into()));
-            }
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Fresh(limit) => self.begin(limit, task),
+            State::Waiting(waiting, limit) => self.go_on(waiting, limit, task),
+            State::Done => panic!("polled after it was ready"),
         }
-        Pin::new(&mut self.waiting).poll(task).map(|outcome| outcome.unwrap_or_else(|why| Err(why.into())))
     }
 }
 
 impl fmt::Debug for Acquire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Acquire").field(&self.waiting).finish()
+        let state = match &self.state {
+            State::Fresh(_) => "fresh",
+            State::Waiting(..) => "waiting",
+            State::Done => "done",
+        };
+        f.debug_struct("Acquire").field("permits", &self.n).field("state", &state).finish_non_exhaustive()
     }
 }

@@ -13,6 +13,8 @@ pub enum Jitter {
     /// (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The default.
     #[default]
     Full,
+    /// Half the pause and anything up to as much again: never so soon as with [`Full`](Self::Full), and less spread.
+    Equal,
 }
 
 /// The pauses between attempts, one fewer than attempts. From [`Retry::schedule`](super::Retry::schedule).
@@ -34,16 +36,32 @@ pub enum Jitter {
 pub struct Schedule {
     ceiling: Duration,
     cap: Duration,
-    jitter: Jitter,
+    spread: Spread,
     random: SplitMix,
     left: u32,
+}
+
+/// How one pause follows from those before.
+#[derive(Clone, Copy, Debug)]
+enum Spread {
+    /// Ceilings that double, and the jitter below them.
+    Below(Jitter),
+    /// Anything from the base to three times the pause before, which `ceiling` holds: AWS's decorrelated jitter,
+    /// `min(cap, U(base, 3 * before))`.
+    Decorrelated { base: Duration },
 }
 
 impl Schedule {
     /// `pauses` of them, the first at most `base`, each twice the one before, none above `cap`. A constant pause is one
     /// whose cap is its base.
     pub(super) fn new(base: Duration, cap: Duration, pauses: u32, jitter: Jitter, seed: u64) -> Self {
-        Self { ceiling: base.min(cap), cap, jitter, random: SplitMix(seed), left: pauses }
+        Self { ceiling: base.min(cap), cap, spread: Spread::Below(jitter), random: SplitMix(seed), left: pauses }
+    }
+
+    /// `pauses` of them, each from `base` to three times the one before, none above `cap`.
+    pub(super) fn decorrelated(base: Duration, cap: Duration, pauses: u32, seed: u64) -> Self {
+        let base = base.min(cap);
+        Self { ceiling: base, cap, spread: Spread::Decorrelated { base }, random: SplitMix(seed), left: pauses }
     }
 }
 
@@ -53,11 +71,20 @@ impl Iterator for Schedule {
     fn next(&mut self) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
         let ceiling = self.ceiling;
+        let jitter = match self.spread {
+            Spread::Below(jitter) => jitter,
+            Spread::Decorrelated { base } => {
+                let above = ceiling.saturating_mul(3).saturating_sub(base);
+                self.ceiling = base.saturating_add(self.random.up_to(above)).min(self.cap);
+                return Some(self.ceiling);
+            }
+        };
         // Doubling under a cap instead of `base * 2^n`: there is no n at which this overflows.
         self.ceiling = ceiling.saturating_mul(2).min(self.cap);
-        Some(match self.jitter {
+        Some(match jitter {
             Jitter::None => ceiling,
             Jitter::Full => self.random.up_to(ceiling),
+            Jitter::Equal => ceiling - self.random.up_to(ceiling / 2),
         })
     }
 
@@ -131,6 +158,41 @@ mod tests {
             let again: Vec<_> = Schedule::new(base, cap, pauses, Jitter::Full, seed).collect();
             prop_assert_eq!(jittered, again);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn equal_jitter_stays_in_the_upper_half(
+            base in duration(), cap in duration(), pauses in 0_u32..200, seed in any::<u64>(),
+        ) {
+            let ceilings = Schedule::new(base, cap, pauses, Jitter::None, seed);
+            let jittered = Schedule::new(base, cap, pauses, Jitter::Equal, seed);
+            for (ceiling, pause) in ceilings.zip(jittered) {
+                prop_assert!(pause <= ceiling && pause >= ceiling - ceiling / 2);
+            }
+        }
+
+        #[test]
+        fn decorrelated_pauses_stay_between_the_base_and_three_times_the_one_before(
+            base in duration(), cap in duration(), pauses in 0_u32..200, seed in any::<u64>(),
+        ) {
+            let all: Vec<_> = Schedule::decorrelated(base, cap, pauses, seed).collect();
+            prop_assert_eq!(all.len(), pauses as usize);
+            let mut before = base.min(cap);
+            for pause in &all {
+                prop_assert!(*pause >= base.min(cap) && *pause <= cap && *pause <= before.saturating_mul(3));
+                before = *pause;
+            }
+            prop_assert!(all.into_iter().eq(Schedule::decorrelated(base, cap, pauses, seed)));
+        }
+    }
+
+    #[test]
+    fn decorrelated_pauses_grow_spread_and_reach_the_cap() {
+        let (base, cap) = (Duration::from_millis(10), Duration::from_secs(1));
+        let all: Vec<_> = Schedule::decorrelated(base, cap, 10_000, 3).collect();
+        assert!(all.iter().filter(|pause| **pause == cap).count() > 1_000);
+        assert!(all.iter().filter(|pause| **pause < cap / 4).count() > 1_000);
     }
 
     #[test]
