@@ -142,6 +142,7 @@ pub use clock::{Clock, ManualClock};
 pub use context::Context;
 pub use deadline::Deadline;
 pub use error::{BuildError, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason, Rejected};
+pub use event::Class;
 pub use permit::{Limit, Permit};
 pub use pool::{JobHandle, OnFull, Pool, Slot};
 pub use retry::{Budget, Jitter, Retry};

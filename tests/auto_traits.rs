@@ -5,13 +5,13 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::future::{Future, ready};
 use std::path::Path;
-use watertight::breaker::BreakerBuilder;
+use watertight::breaker::{BreakerBuilder, BreakerSnapshot};
 use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
 use watertight::deadline::{Extendable, Split};
-use watertight::event::{BreakerState, Event, Observer};
+use watertight::event::{BreakerCause, BreakerState, Class, Counts, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder};
 use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, OnFull, Partial, PoolBuilder, PoolStats, Reserve, Slot,
@@ -57,14 +57,14 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Header, Encoded, TimeoutError)>();
     #[cfg(feature = "http")]
     shared::<watertight::wire::http::Extracted>();
-    shared::<(BreakerState, Event<'_>)>();
+    shared::<(BreakerState, BreakerCause, Counts, Class, Event<'_>)>();
     shared::<(OnFull, Decide, WhenFull<'_>, Slot, Slots, Spin)>();
     future::<Reserve>();
     shared::<(Limit, LimitBuilder, Permit)>();
     shared::<(Pool, PoolBuilder, PoolStats, JobBuilder<'_>, StillRunning)>();
     shared::<(JobHandle<u8>, JobHandle<Lonely>)>();
     shared::<(Partial<u8>, Arrived<u8>, BranchError, Incomplete)>();
-    shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
+    shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Retry, Schedule, Jitter, Budget)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
-use watertight::breaker::BreakerState::{self, Closed, HalfOpen, Open};
+use watertight::breaker::BreakerState::{self, Closed, ForcedOpen, HalfOpen, Open};
 use watertight::event::{self, Event};
 use watertight::{Admitted, Breaker, ManualClock, Recovery, RejectReason, Trip};
 
@@ -16,7 +16,7 @@ fn breaker(trip: Trip, probes: u32) -> (Breaker, ManualClock, Told) {
     let tell = told.clone();
     let breaker = Breaker::builder("conformance")
         .trip(trip)
-        .recovery(Recovery::after(AFTER).probes(probes))
+        .recovery(Recovery::after(AFTER).growth(1.0).probes(probes))
         .clock(&time.clock())
         .observer(event::from_fn(move |e| {
             if let Event::BreakerChanged { from, to, .. } = *e {
@@ -40,7 +40,7 @@ fn due(probes: u32) -> (Breaker, ManualClock, Told) {
 #[test]
 fn a_result_from_before_the_trip_does_not_close_or_reopen_a_half_open_breaker() {
     let (breaker, time, told) = breaker(Trip::consecutive(1), 2);
-    let old: Vec<Admitted> = (0..4).map(|_| breaker.admit().unwrap()).collect();
+    let old: Vec<Admitted<'_>> = (0..4).map(|_| breaker.admit().unwrap()).collect();
     breaker.admit().unwrap().failure();
     time.advance(AFTER);
     let probe = breaker.admit().unwrap();
@@ -77,7 +77,7 @@ fn eight_racing_callers_in_half_open_are_one_probe_and_seven_refusals() {
         for _ in 0..200 {
             let (breaker, _time, told) = due(probes);
             let start = Barrier::new(8);
-            let admitted: Vec<Admitted> = std::thread::scope(|s| {
+            let admitted: Vec<Admitted<'_>> = std::thread::scope(|s| {
                 let callers: Vec<_> = (0..8)
                     .map(|_| {
                         s.spawn(|| {
@@ -186,14 +186,14 @@ fn every_change_is_told_exactly_once_whatever_path_it_takes() {
     trip(); // admitted as a probe: open to half-open to open
     time.advance(AFTER);
     breaker.admit().unwrap().success();
-    breaker.hold_open();
-    breaker.hold_open();
+    breaker.force_open();
+    breaker.force_open();
     breaker.reset();
     breaker.reset();
     trip();
     time.advance(AFTER);
     assert_eq!(breaker.state(), HalfOpen);
-    breaker.hold_open();
+    breaker.force_open();
     breaker.reset();
     trip();
     breaker.reset();
@@ -203,12 +203,12 @@ fn every_change_is_told_exactly_once_whatever_path_it_takes() {
         (HalfOpen, Open),
         (Open, HalfOpen),
         (HalfOpen, Closed),
-        (Closed, Open),
-        (Open, Closed),
+        (Closed, ForcedOpen),
+        (ForcedOpen, Closed),
         (Closed, Open),
         (Open, HalfOpen),
-        (HalfOpen, Open),
-        (Open, Closed),
+        (HalfOpen, ForcedOpen),
+        (ForcedOpen, Closed),
         (Closed, Open),
         (Open, Closed),
     ];
