@@ -28,7 +28,7 @@
 //! - [`Bulkhead`]: one dependency's compartment: its limit, breaker, retries and time-out together. Start here.
 //! - [`Pool`]: work of your own on a fixed number of threads, in place of every unbounded spawn.
 //! - [`Limit`]: how many at once, without threads.
-//! - [`Breaker`]: stop calling what fails, and find out when it is well.
+//! - [`Breaker`]: stop calling what fails, and find out when it is well; see its [page](docs::breaker).
 //! - [`Retry`] and [`Budget`]: try again, but never multiply an outage.
 //! - [`Context`], [`Deadline`], [`CancelToken`]: what ends a wait and what a job inherits.
 //! - [`wire`]: deadlines between processes, by header.

@@ -1,7 +1,7 @@
 //! [`Admitted`]: leave to make one call.
 
-use super::Inner;
 use super::front::Good;
+use super::holder::Inner;
 use super::machine::Ticket;
 use crate::event::Class;
 use crate::sync::{Arc, thread};
@@ -19,15 +19,12 @@ use std::time::{Duration, Instant};
 #[must_use = "dropping an admission records neither success nor failure"]
 pub struct Admitted<'a> {
     inner: Held<'a>,
+    /// [`ENDED`] once it has been said how it ended.
     epoch: u64,
     /// A probe's number, or 0.
     probe: u64,
-    /// When it was admitted, if calls are timed.
-    begun: Option<Instant>,
-    /// Of a probe.
-    timeout: Option<Duration>,
-    /// Nobody has said yet how it ended.
-    open: bool,
+    /// When it was admitted, or [`UNTIMED`].
+    begun: u64,
     /// The thread was unwinding already when this was admitted: a cleanup's call, not the panicking one.
     unwinding: bool,
 }
@@ -50,18 +47,16 @@ impl Deref for Held<'_> {
     }
 }
 
-/// An admission before anybody holds it.
-pub(super) struct Leave {
-    pub(super) ticket: Ticket,
-    pub(super) begun: Option<Instant>,
-    pub(super) timeout: Option<Duration>,
-}
+/// No epoch has as many bits.
+const ENDED: u64 = u64::MAX;
+/// In place of a time.
+pub(super) const UNTIMED: u64 = u64::MAX;
 
 impl<'a> Admitted<'a> {
     #[inline]
-    pub(super) fn new(inner: Held<'a>, leave: Leave) -> Self {
-        let Leave { ticket: Ticket { epoch, probe }, begun, timeout } = leave;
-        Self { inner, epoch, probe, begun, timeout, open: true, unwinding: thread::panicking() }
+    pub(super) fn new(inner: Held<'a>, ticket: Ticket, begun: u64) -> Self {
+        let Ticket { epoch, probe } = ticket;
+        Self { inner, epoch, probe, begun, unwinding: thread::panicking() }
     }
 
     /// The dependency did its part. An answer that the caller does not like (a 404) is a success too. Slow, if the breaker
@@ -130,33 +125,32 @@ impl<'a> Admitted<'a> {
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
     pub fn timeout(&self) -> Option<Duration> {
-        self.timeout
+        if self.probe == 0 { None } else { self.inner.probe_timeout() }
     }
 
     #[inline]
     fn end(&mut self, seen: Option<Seen>) {
-        if !std::mem::replace(&mut self.open, false) {
+        let epoch = std::mem::replace(&mut self.epoch, ENDED);
+        if epoch == ENDED {
             return;
         }
-        let Some(mut seen) = seen else { return self.tell(None, None) };
-        let now = self.begun.map(|begun| (begun, self.inner.clock.now()));
-        if let Some((begun, now)) = now {
-            seen.slow |= self.inner.front.is_slow(nanos_between(begun, now));
+        let Some(mut seen) = seen else { return self.tell(epoch, None, None) };
+        let now = if self.begun == UNTIMED { None } else { Some(self.inner.now()) };
+        if let Some(now) = now {
+            seen.slow |= self.inner.front.is_slow(now.saturating_sub(self.begun));
         }
-        let now = now.map(|(_, now)| now);
         if seen == Seen::default() && self.probe == 0 {
             let inner = &*self.inner;
-            let time = || inner.since_origin(now.unwrap_or_else(|| inner.clock.now()));
-            if let Good::Done = inner.front.succeed(self.epoch, time) {
+            if let Good::Done = inner.front.succeed(epoch, || now.unwrap_or_else(|| inner.now())) {
                 return;
             }
         }
-        self.tell(Some(seen), now);
+        self.tell(epoch, Some(seen), now);
     }
 
-    #[cold]
-    fn tell(&self, seen: Option<Seen>, now: Option<Instant>) {
-        self.inner.record(Ticket { epoch: self.epoch, probe: self.probe }, seen, now);
+    #[inline(never)]
+    fn tell(&self, epoch: u64, seen: Option<Seen>, now: Option<u64>) {
+        self.inner.record(Ticket { epoch, probe: self.probe }, seen, now);
     }
 }
 
@@ -170,7 +164,7 @@ pub(super) fn nanos_between(earlier: Instant, later: Instant) -> u64 {
 impl Drop for Admitted<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.open {
+        if self.epoch != ENDED {
             let panicked = thread::panicking() && !self.unwinding;
             self.end(panicked.then_some(Seen { failed: true, slow: false }));
         }

@@ -1,6 +1,7 @@
 //! [`BreakerBuilder`]: what a breaker is made of. All checks are in [`BreakerBuilder::validate`], at `build`.
 
-use super::{Breaker, Inner, Recovery, Trip};
+use super::holder::Inner;
+use super::{Breaker, Recovery, Trip};
 use crate::clock::Clock;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};

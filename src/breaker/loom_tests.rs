@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::event;
+use crate::event::{self, Event};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::model::{model, twin};
 use crate::sync::thread;

@@ -1,4 +1,5 @@
-//! The breaker's decisions. Pure: no lock, no clock of its own, no callbacks; a change of state comes back as data.
+//! The breaker's decisions. Pure: no lock, no clock of its own, no callbacks; a change of state is data to be
+//! [taken](Machine::take_change).
 //!
 //! | State | Admits | Leaves it |
 //! |---|---|---|
@@ -94,6 +95,8 @@ pub(crate) struct Machine {
     /// Results that came too late to count.
     late: u64,
     dice: u64,
+    /// A change of state that nobody has taken. No operation makes two.
+    change: Option<Transition>,
 }
 
 #[derive(Clone, Debug)]
@@ -118,93 +121,99 @@ impl Machine {
             openings: 0,
             late: 0,
             dice,
+            change: None,
         }
     }
 
-    /// Leave to call, or how long to wait before it is worth asking again; and the change of state that asking caused.
-    pub(crate) fn admit(&mut self, now: impl FnOnce() -> u64) -> (Result<Ticket, u64>, Option<Transition>) {
+    /// The change of state that the last operation made, if it made one. To be asked after each.
+    pub(crate) fn take_change(&mut self) -> Option<Transition> {
+        self.change.take()
+    }
+
+    /// Leave to call, or how long to wait before it is worth asking again.
+    pub(crate) fn admit(&mut self, now: impl FnOnce() -> u64) -> Result<Ticket, u64> {
         let epoch = self.epoch;
         match self.phase {
-            Phase::Closed | Phase::ForcedClosed | Phase::MetricsOnly => (Ok(Ticket { epoch, probe: 0 }), None),
+            Phase::Closed | Phase::ForcedClosed | Phase::MetricsOnly => Ok(Ticket { epoch, probe: 0 }),
             // Nothing but a word ends this; the interval is a pace to ask at.
-            Phase::ForcedOpen => (Err(self.recovery.first()), None),
+            Phase::ForcedOpen => Err(self.recovery.first()),
             Phase::Open { .. } | Phase::HalfOpen(_) => {
                 let now = now();
-                let change = self.observe(now);
-                let admitted = match &mut self.phase {
+                self.observe(now);
+                match &mut self.phase {
                     Phase::Open { until } => Err(*until - now),
                     Phase::HalfOpen(probes) => probes.admit(now).map(|probe| Ticket { epoch: self.epoch, probe }),
                     _ => unreachable!("an open breaker becomes half-open"),
-                };
-                (admitted, change)
+                }
             }
         }
     }
 
-    /// A call has ended; `None`: what it says is to be ignored. Asks the time only if it needs it.
-    pub(crate) fn record(
-        &mut self,
-        ticket: Ticket,
-        seen: Option<Seen>,
-        now: impl Fn() -> u64,
-    ) -> (Option<Question>, Option<Transition>) {
+    /// A call has ended; `None`: what it says is to be ignored. Asks the time only if it needs it. True: there is a
+    /// [question](Self::question) to the user's own rule.
+    pub(crate) fn record(&mut self, ticket: Ticket, seen: Option<Seen>, now: impl Fn() -> u64) -> bool {
         if ticket.epoch != self.epoch {
             self.late += 1;
-            return (None, None); // invariant 1
+            return false; // invariant 1
         }
         match (&mut self.phase, seen) {
-            (Phase::Closed, Some(seen)) => {
-                let trips = self.tally.count(seen, &now);
-                let change = trips.and_then(|cause| self.open(now(), cause));
-                let asked = self.tally.own().filter(|_| change.is_none());
-                (asked.map(|own| (own.clone(), self.tally.counts(), self.epoch)), change)
-            }
+            (Phase::Closed, Some(seen)) => match self.tally.count(seen, &now) {
+                Some(cause) => self.open(now(), cause),
+                None => return self.tally.own().is_some(),
+            },
             (Phase::MetricsOnly, Some(seen)) => {
                 self.tally.count(seen, &now);
-                (None, None)
             }
             (Phase::HalfOpen(probes), seen) => {
                 let verdict = probes.record(ticket.probe, seen);
-                (None, self.probed(verdict, now))
+                self.probed(verdict, now);
             }
-            _ => (None, None),
+            _ => {}
         }
+        false
     }
 
-    fn probed(&mut self, verdict: Option<Verdict>, now: impl Fn() -> u64) -> Option<Transition> {
-        let Phase::HalfOpen(probes) = &self.phase else { return None };
+    fn probed(&mut self, verdict: Option<Verdict>, now: impl Fn() -> u64) {
+        let Phase::HalfOpen(probes) = &self.phase else { return };
         match verdict {
             None => self.late += 1,
             Some(Verdict::Undecided) => {}
-            Some(Verdict::Lost(cause)) => return self.open(now(), cause),
+            Some(Verdict::Lost(cause)) => self.open(now(), cause),
             Some(Verdict::Won) if probes.round() + 1 < self.recovery.rounds() => {
                 let round = probes.round() + 1;
                 self.enter(self.round(round), BreakerCause::ProbesSucceeded);
             }
             Some(Verdict::Won) => {
                 self.since = now();
-                return self.enter(Phase::Closed, BreakerCause::ProbesSucceeded);
+                self.enter(Phase::Closed, BreakerCause::ProbesSucceeded);
             }
         }
-        None
+    }
+
+    /// What to ask of the user's own rule: about this moment.
+    pub(crate) fn question(&self) -> Option<Question> {
+        self.tally.own().map(|own| (own.clone(), self.tally.counts(), self.epoch))
     }
 
     /// The user's own rule has said that it is to open, of what was counted in that epoch.
-    pub(crate) fn open_by_own_rule(&mut self, epoch: u64, now: impl FnOnce() -> u64) -> Option<Transition> {
-        let still = self.epoch == epoch && matches!(self.phase, Phase::Closed);
-        if still { self.open(now(), BreakerCause::OwnRule) } else { None }
+    pub(crate) fn open_by_own_rule(&mut self, epoch: u64, now: impl FnOnce() -> u64) {
+        if self.epoch == epoch && matches!(self.phase, Phase::Closed) {
+            self.open(now(), BreakerCause::OwnRule);
+        }
     }
 
     /// Opens, for longer than the last time unless health has undone that.
-    fn open(&mut self, now: u64, cause: BreakerCause) -> Option<Transition> {
+    fn open(&mut self, now: u64, cause: BreakerCause) {
         if let Phase::Closed = self.phase {
             let calm = now.saturating_sub(self.since) / self.recovery.interval(self.openings);
             self.openings = self.openings.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
         }
         self.openings = (self.openings + 1).min(MAX_OPENINGS);
         let interval = self.recovery.interval_by_chance(self.openings, chance(&mut self.dice));
-        let change = self.enter(Phase::Open { until: now.saturating_add(interval) }, cause);
-        change.map(|change| Transition { retry_after: Some(Duration::from_nanos(interval)), ..change })
+        self.enter(Phase::Open { until: now.saturating_add(interval) }, cause);
+        if let Some(change) = &mut self.change {
+            change.retry_after = Some(Duration::from_nanos(interval));
+        }
     }
 
     fn round(&self, n: u32) -> Phase {
@@ -212,17 +221,19 @@ impl Machine {
     }
 
     /// Notices that the open interval is over. The first who looks makes the change, so that it is seen without traffic.
-    pub(crate) fn observe(&mut self, now: u64) -> Option<Transition> {
+    fn observe(&mut self, now: u64) {
         match self.phase {
             Phase::Open { until } if now >= until => self.enter(self.round(0), BreakerCause::IntervalOver),
-            _ => None,
+            _ => {}
         }
     }
 
-    /// The state, and the change that looking caused.
-    pub(crate) fn state(&mut self, now: impl FnOnce() -> u64) -> (BreakerState, Option<Transition>) {
-        let change = if let Phase::Open { .. } = self.phase { self.observe(now()) } else { None };
-        (self.phase.state(), change)
+    /// The state, after what is due to happen.
+    pub(crate) fn state(&mut self, now: impl FnOnce() -> u64) -> BreakerState {
+        if let Phase::Open { .. } = self.phase {
+            self.observe(now());
+        }
+        self.phase.state()
     }
 
     /// What there is to see at this time, after [`state`](Self::state): what has been counted, and how long until a call
@@ -250,25 +261,29 @@ impl Machine {
         self.openings
     }
 
+    pub(crate) fn times_calls(&self) -> bool {
+        self.view().slow_over != u64::MAX
+    }
+
     /// What a probe is told of its time.
     pub(crate) fn probe_timeout(&self) -> Option<Duration> {
         self.recovery.timeout()
     }
 
     /// Stays in that state until told otherwise; what is in flight is stale from here on.
-    pub(crate) fn force(&mut self, state: BreakerState) -> Option<Transition> {
+    pub(crate) fn force(&mut self, state: BreakerState) {
         let phase = match state {
             BreakerState::ForcedOpen => Phase::ForcedOpen,
             BreakerState::ForcedClosed => Phase::ForcedClosed,
             _ => Phase::MetricsOnly,
         };
-        self.enter(phase, BreakerCause::Forced)
+        self.enter(phase, BreakerCause::Forced);
     }
 
     /// Closes with nothing counted and no growth; what is in flight is stale from here on.
-    pub(crate) fn reset(&mut self, now: u64) -> Option<Transition> {
+    pub(crate) fn reset(&mut self, now: u64) {
         (self.since, self.openings) = (now, 0);
-        self.enter(Phase::Closed, BreakerCause::Reset)
+        self.enter(Phase::Closed, BreakerCause::Reset);
     }
 
     /// Other rules, from the next outcome, opening and round of probes on. What has been counted is kept, and so is what
@@ -280,12 +295,14 @@ impl Machine {
     }
 
     /// Invariants 1 and 3. From a state to the same one there is nothing to tell.
-    fn enter(&mut self, phase: Phase, cause: BreakerCause) -> Option<Transition> {
+    fn enter(&mut self, phase: Phase, cause: BreakerCause) {
         let (from, to, counts) = (self.phase.state(), phase.state(), self.counts());
         self.phase = phase;
         self.epoch = (self.epoch + 1) & ((1 << EPOCH_BITS) - 1);
         self.tally.clear();
-        (from != to).then_some(Transition { from, to, cause, counts, retry_after: None })
+        if from != to {
+            self.change = Some(Transition { from, to, cause, counts, retry_after: None });
+        }
     }
 
     /// Successes that were counted without the machine, in this epoch (see [`Mode::CountUntil`]).

@@ -22,24 +22,24 @@ fn never() -> u64 {
 fn a_closed_machine_never_asks_the_time_of_a_call_that_changes_nothing() {
     let mut machine = machine(&Trip::consecutive(2).or_slow_rate(0.5, Duration::from_secs(1)), &Recovery::default());
     for seen in [FAILED, OK, None, FAILED] {
-        let ticket = machine.admit(never).0.unwrap();
-        assert_eq!(machine.record(ticket, seen, never), (None, None));
-        assert_eq!(machine.state(never), (BreakerState::Closed, None));
+        let ticket = machine.admit(never).unwrap();
+        assert!(!machine.record(ticket, seen, never));
+        assert_eq!((machine.state(never), machine.take_change()), (BreakerState::Closed, None));
     }
     machine.force(BreakerState::ForcedOpen);
-    assert_eq!(machine.admit(never), (Err(5 * SECOND), None));
+    assert_eq!(machine.admit(never), Err(5 * SECOND));
     machine.force(BreakerState::ForcedClosed);
-    assert!(machine.admit(never).0.is_ok());
+    assert!(machine.admit(never).is_ok());
 }
 
 #[test]
 fn time_that_runs_backwards_only_lengthens_the_wait() {
     let mut machine = machine(&Trip::consecutive(1), &steady());
-    let ticket = machine.admit(never).0.unwrap();
+    let ticket = machine.admit(never).unwrap();
     machine.record(ticket, FAILED, || 100 * SECOND);
-    assert_eq!(machine.admit(|| 50 * SECOND), (Err(51 * SECOND), None));
-    assert!(machine.admit(|| 101 * SECOND).0.is_ok());
-    assert!(machine.admit(|| 3).0.is_err(), "the probe is out, and its lease is not over");
+    assert_eq!(machine.admit(|| 50 * SECOND), Err(51 * SECOND));
+    assert!(machine.admit(|| 101 * SECOND).is_ok());
+    assert!(machine.admit(|| 3).is_err(), "the probe is out, and its lease is not over");
 }
 
 /// What the holder may decide by itself is what the machine would have done: a success it calls indifferent, given to
@@ -59,8 +59,9 @@ fn what_the_view_calls_indifferent_is() {
         let mut m = machine(trip, &steady());
         for step in 0..10 {
             let now = step * (script % 5) * SECOND / 2;
-            let Ok(ticket) = m.admit(|| now).0 else { break };
+            let Ok(ticket) = m.admit(|| now) else { break };
             m.record(ticket, seen(script >> step), || now);
+            m.take_change();
             let (view, mut told) = (m.view(), m.clone());
             let ticket = Ticket { epoch: view.epoch, probe: 0 };
             let before = m.counts();
@@ -73,7 +74,7 @@ fn what_the_view_calls_indifferent_is() {
                 }
             };
             looked[mode] += 1;
-            assert_eq!(told.record(ticket, OK, || now), (None, None), "{trip:?}");
+            assert!(!told.record(ticket, OK, || now) && told.change.is_none(), "{trip:?}");
             assert_eq!((told.counts(), told.view()), (counts, view), "{trip:?}");
         }
     }
@@ -95,11 +96,13 @@ fn a_flapping_dependency_is_left_alone_longer_and_health_makes_up_for_it() {
     let mut now = 0;
     let mut flap = |healthy: u64| {
         now += healthy;
-        let ticket = m.admit(|| now).0.unwrap();
-        let waits = m.record(ticket, FAILED, || now).1.unwrap().retry_after.unwrap();
+        let ticket = m.admit(|| now).unwrap();
+        m.record(ticket, FAILED, || now);
+        let waits = m.take_change().unwrap().retry_after.unwrap();
         now += nanos(waits);
-        let probe = m.admit(|| now).0.unwrap();
-        m.record(probe, OK, || now).1.unwrap();
+        let probe = m.admit(|| now).unwrap();
+        m.record(probe, OK, || now);
+        m.take_change().unwrap();
         waits.as_secs()
     };
     assert_eq!([(); 8].map(|()| flap(0)), [1, 2, 4, 8, 16, 32, 60, 60]);

@@ -2,7 +2,7 @@
 //!
 //! The decisions are in `machine.rs` (pure; the states and their invariants are there), with the rules in `trip.rs` and
 //! `recovery.rs`, what they count in `tally.rs` and the probes in `probes.rs`. `front.rs` answers the common case before
-//! the machine. This file holds the machine behind a lock and tells the observer.
+//! the machine; `holder.rs` holds the machine behind a lock and tells the observer. This file is the face.
 //!
 //! **Invariants.** 1. Every decision is one critical section, in which the front says "ask": look, decide and write happen
 //! under one hold of the lock. 2. Every change of state is told exactly once and in the order in which they happened: it is
@@ -16,6 +16,7 @@
 mod admitted;
 mod builder;
 mod front;
+mod holder;
 mod machine;
 mod own;
 pub mod preset;
@@ -37,19 +38,15 @@ pub use recovery::Recovery;
 pub use snapshot::BreakerSnapshot;
 pub use trip::Trip;
 
-use crate::clock::Clock;
 use crate::error::{BuildError, CallError, RejectReason};
-use crate::event::{Event, Observed};
-use crate::sync::{Arc, Mutex, broken, seed};
-use crate::window::Seen;
-use admitted::{Held, Leave, nanos_between};
-use front::{Door, Front};
-use machine::{Machine, Ticket, Transition};
+use crate::sync::Arc;
+use admitted::Held;
+use front::Door;
+use holder::Inner;
+use machine::Ticket;
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::time::{Duration, Instant};
 
 /// A circuit breaker: one dependency's memory of how its calls ended, and the decision whether to make the next.
 ///
@@ -114,28 +111,6 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Breaker(Arc<Inner>);
 
-struct Inner {
-    front: Front,
-    name: Cow<'static, str>,
-    clock: Clock,
-    /// When it was built: what the machine counts time from.
-    origin: Instant,
-    observed: Observed,
-    guarded: Apart<Mutex<Guarded>>,
-}
-
-/// On cache lines of its own: whoever takes the lock would slow down everybody who only reads.
-#[repr(align(128))]
-struct Apart<T>(T);
-
-struct Guarded {
-    machine: Machine,
-    /// Changes that the observer has not been told of, oldest first.
-    untold: VecDeque<Transition>,
-    /// Somebody is telling: whatever is in `untold` will be told.
-    telling: bool,
-}
-
 impl Breaker {
     /// A breaker called `name`, to be described further.
     pub fn builder(name: impl Into<Cow<'static, str>>) -> BreakerBuilder {
@@ -171,8 +146,12 @@ impl Breaker {
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
     pub fn admit(&self) -> Result<Admitted<'static>, RejectReason> {
-        let leave = self.0.leave()?;
-        Ok(Admitted::new(Held::Counted(self.0.clone()), leave))
+        match self.0.front.door() {
+            Door::Pass { epoch, timed } => {
+                Ok(Admitted::new(Held::Counted(self.0.clone()), Ticket { epoch, probe: 0 }, self.0.begins(timed)))
+            }
+            door => self.0.knock(|| Held::Counted(self.0.clone()), &door),
+        }
     }
 
     /// [`admit`](Self::admit) for a call that begins and ends here: the admission borrows the breaker, and so costs less.
@@ -182,9 +161,11 @@ impl Breaker {
     /// As [`admit`](Self::admit).
     #[inline]
     pub fn admit_here(&self) -> Result<Admitted<'_>, RejectReason> {
-        match self.0.leave() {
-            Ok(leave) => Ok(Admitted::new(Held::Borrowed(&self.0), leave)),
-            Err(reason) => Err(reason),
+        match self.0.front.door() {
+            Door::Pass { epoch, timed } => {
+                Ok(Admitted::new(Held::Borrowed(&self.0), Ticket { epoch, probe: 0 }, self.0.begins(timed)))
+            }
+            door => self.0.knock(|| Held::Borrowed(&self.0), &door),
         }
     }
 
@@ -263,7 +244,7 @@ impl Breaker {
     /// Closes it, whatever state it is in, with nothing counted and the open interval at its first length. Calls in flight
     /// count for nothing.
     pub fn reset(&self) {
-        self.0.decide(|machine| ((), machine.reset(self.0.now())));
+        self.0.decide(|machine| machine.reset(self.0.now()));
     }
 
     /// Changes its rules while it is in use.
@@ -293,130 +274,13 @@ impl Breaker {
     pub fn reconfigure(&self, trip: Trip, recovery: Recovery) -> Result<(), BuildError> {
         trip.validate()?;
         recovery.validate()?;
-        self.0.decide(|machine| (machine.rule_by(&trip, &recovery, self.0.now()), None));
+        self.0.decide(|machine| machine.rule_by(&trip, &recovery, self.0.now()));
         Ok(())
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name
-    }
-}
-
-impl Inner {
-    fn new(name: Cow<'static, str>, clock: Clock, observed: Observed, trip: &Trip, recovery: &Recovery) -> Self {
-        let origin = clock.now();
-        let machine = Machine::new(trip, recovery, 0, seed());
-        let front = Front::new(machine.view());
-        let guarded = Apart(Mutex::new(Guarded { machine, untold: VecDeque::new(), telling: false }));
-        Self { front, name, clock, origin, observed, guarded }
-    }
-
-    #[inline]
-    fn since_origin(&self, at: Instant) -> u64 {
-        nanos_between(self.origin, at)
-    }
-
-    #[inline]
-    fn now(&self) -> u64 {
-        self.since_origin(self.clock.now())
-    }
-
-    #[inline]
-    fn leave(&self) -> Result<Leave, RejectReason> {
-        match self.front.door() {
-            Door::Pass { epoch, timed } => {
-                let begun = if timed { Some(self.clock.now()) } else { None };
-                Ok(Leave { ticket: Ticket { epoch, probe: 0 }, begun, timeout: None })
-            }
-            Door::Refuse { until } => match until.checked_sub(self.now()) {
-                None | Some(0) => self.ask(),
-                Some(left) => Err(RejectReason::CircuitOpen { retry_after: Duration::from_nanos(left) }),
-            },
-            Door::Ask => self.ask(),
-        }
-    }
-
-    /// The same, by the machine.
-    #[cold]
-    fn ask(&self) -> Result<Leave, RejectReason> {
-        let admitted = self.decide(|machine| {
-            let (admitted, change) = machine.admit(|| self.now());
-            (admitted.map(|ticket| (ticket, machine.view().slow_over, machine.probe_timeout())), change)
-        });
-        match admitted {
-            Ok((ticket, slow_over, timeout)) => {
-                let begun = (slow_over != u64::MAX).then(|| self.clock.now());
-                let timeout = timeout.filter(|_| ticket.probe != 0);
-                Ok(Leave { ticket, begun, timeout })
-            }
-            Err(wait) => Err(RejectReason::CircuitOpen { retry_after: Duration::from_nanos(wait) }),
-        }
-    }
-
-    /// One decision (invariant 1), and telling what it changed (invariant 2).
-    fn decide<R>(&self, f: impl FnOnce(&mut Machine) -> (R, Option<Transition>)) -> R {
-        let mut guarded = self.guarded.0.lock();
-        let counted = self.front.close();
-        let late = broken("breaker-late-fold");
-        if !late {
-            guarded.machine.fold(counted);
-        }
-        let (answer, change) = if broken("breaker-torn-decision") {
-            let mut copy = guarded.machine.clone();
-            drop(guarded);
-            let decided = f(&mut copy);
-            guarded = self.guarded.0.lock();
-            guarded.machine = copy;
-            decided
-        } else {
-            f(&mut guarded.machine)
-        };
-        if late {
-            guarded.machine.fold(counted);
-        }
-        self.front.publish(guarded.machine.view());
-        if let Some(change) = change {
-            guarded.untold.push_back(change);
-            let tells = !std::mem::replace(&mut guarded.telling, !broken("breaker-everybody-tells"));
-            drop(guarded);
-            if tells {
-                self.tell();
-            }
-        }
-        answer
-    }
-
-    fn record(&self, ticket: Ticket, seen: Option<Seen>, at: Option<Instant>) {
-        let now = || at.map_or_else(|| self.now(), |at| self.since_origin(at));
-        let question = self.decide(|machine| {
-            let ticket = if broken("breaker-no-epoch") { machine.forge(&ticket) } else { ticket };
-            machine.record(ticket, seen, now)
-        });
-        if let Some((own, counts, epoch)) = question {
-            if own.says_open(&counts) {
-                self.decide(|machine| ((), machine.open_by_own_rule(epoch, now)));
-            }
-        }
-    }
-
-    fn force(&self, state: BreakerState) {
-        self.decide(|machine| ((), machine.force(state)));
-    }
-
-    /// Tells until nothing is untold. An observer that panics is caught where events are sent, so `telling` never stays
-    /// set.
-    fn tell(&self) {
-        loop {
-            let mut guarded = self.guarded.0.lock();
-            let Some(change) = guarded.untold.pop_front() else {
-                guarded.telling = false;
-                return;
-            };
-            drop(guarded);
-            let Transition { from, to, cause, counts, retry_after } = change;
-            self.observed.tell(Event::BreakerChanged { name: &self.name, from, to, cause, counts, retry_after });
-        }
     }
 }
 

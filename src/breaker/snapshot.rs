@@ -1,6 +1,6 @@
 //! [`BreakerSnapshot`].
 
-use super::machine::{Machine, Transition};
+use super::machine::Machine;
 use crate::event::{BreakerState, Counts};
 use std::time::Duration;
 
@@ -27,10 +27,9 @@ pub struct BreakerSnapshot {
 }
 
 impl BreakerSnapshot {
-    /// And the change of state that looking caused.
-    pub(super) fn of(machine: &mut Machine, now: u64) -> (Self, Option<Transition>) {
-        let (state, change) = machine.state(|| now);
+    pub(super) fn of(machine: &mut Machine, now: u64) -> Self {
+        let state = machine.state(|| now);
         let (counts, retry_after) = machine.figures(now);
-        (Self { state, counts, retry_after, openings: machine.openings(), late: machine.late() }, change)
+        Self { state, counts, retry_after, openings: machine.openings(), late: machine.late() }
     }
 }

@@ -33,7 +33,7 @@ struct Rules {
 enum Window {
     None,
     Count(CountWindow),
-    Time(TimeWindow),
+    Time(Box<TimeWindow>),
 }
 
 /// What a success in time is to the tally as it is now.
@@ -56,7 +56,7 @@ impl Tally {
         let window = match trip.span {
             None => Window::None,
             Some(Span::Calls(size)) => Window::Count(CountWindow::new(size)),
-            Some(Span::Time(span)) => Window::Time(TimeWindow::new(nanos(span), now)),
+            Some(Span::Time(span)) => Window::Time(Box::new(TimeWindow::new(nanos(span), now))),
         };
         let rules = Rules {
             consecutive: trip.consecutive.map(u64::from),
@@ -179,7 +179,7 @@ impl Tally {
                 *new = Window::Count(old.resized(size));
             }
             (Window::Time(old), new @ Window::Time(_), Some(Span::Time(span))) => {
-                *new = Window::Time(old.respanned(nanos(span), now));
+                *new = Window::Time(Box::new(old.respanned(nanos(span), now)));
             }
             (Window::Count(old), Window::Time(new), _) => new.add(old.sums()),
             (Window::Time(old), Window::Count(new), _) => {

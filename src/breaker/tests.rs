@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::ManualClock;
 use crate::error::BuildError;
-use crate::event;
+use crate::event::{self, Event};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc as StdArc;
 use std::sync::Mutex as StdMutex;

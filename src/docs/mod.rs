@@ -9,6 +9,9 @@ pub mod deadlines {}
 #[doc = include_str!("cancellation.md")]
 pub mod cancellation {}
 
+#[doc = include_str!("breaker.md")]
+pub mod breaker {}
+
 #[doc = include_str!("limitations.md")]
 pub mod limitations {}
 
