@@ -23,8 +23,8 @@ pub struct Admitted<'a> {
     epoch: u64,
     /// A probe's number, or 0.
     probe: u64,
-    /// When it was admitted, or [`UNTIMED`].
-    begun: u64,
+    /// When it was admitted, if calls are timed.
+    begun: Option<Instant>,
     /// The thread was unwinding already when this was admitted: a cleanup's call, not the panicking one.
     unwinding: bool,
 }
@@ -49,12 +49,10 @@ impl Deref for Held<'_> {
 
 /// No epoch has as many bits.
 const ENDED: u64 = u64::MAX;
-/// In place of a time.
-pub(super) const UNTIMED: u64 = u64::MAX;
 
 impl<'a> Admitted<'a> {
     #[inline]
-    pub(super) fn new(inner: Held<'a>, ticket: Ticket, begun: u64) -> Self {
+    pub(super) fn new(inner: Held<'a>, ticket: Ticket, begun: Option<Instant>) -> Self {
         let Ticket { epoch, probe } = ticket;
         Self { inner, epoch, probe, begun, unwinding: thread::panicking() }
     }
@@ -135,13 +133,16 @@ impl<'a> Admitted<'a> {
             return;
         }
         let Some(mut seen) = seen else { return self.tell(epoch, None, None) };
-        let now = if self.begun == UNTIMED { None } else { Some(self.inner.now()) };
-        if let Some(now) = now {
-            seen.slow |= self.inner.front.is_slow(now.saturating_sub(self.begun));
+        let mut now = None;
+        if let Some(begun) = self.begun {
+            let ended = self.inner.clock.now();
+            seen.slow |= self.inner.front.is_slow(nanos_between(begun, ended));
+            now = Some(ended);
         }
         if seen == Seen::default() && self.probe == 0 {
             let inner = &*self.inner;
-            if let Good::Done = inner.front.succeed(epoch, || now.unwrap_or_else(|| inner.now())) {
+            let time = || inner.since_origin(now.unwrap_or_else(|| inner.clock.now()));
+            if let Good::Done = inner.front.succeed(epoch, time) {
                 return;
             }
         }
@@ -149,7 +150,8 @@ impl<'a> Admitted<'a> {
     }
 
     #[inline(never)]
-    fn tell(&self, epoch: u64, seen: Option<Seen>, now: Option<u64>) {
+    fn tell(&self, epoch: u64, seen: Option<Seen>, now: Option<Instant>) {
+        let now = now.map(|now| self.inner.since_origin(now));
         self.inner.record(Ticket { epoch, probe: self.probe }, seen, now);
     }
 }

@@ -87,7 +87,7 @@ impl Front {
             PASS..=COUNT => Door::Pass { epoch: word >> EPOCH, timed: word & TIMED != 0 },
             REFUSE => {
                 let until = self.until.load(Ordering::Acquire); // invariant 3
-                let same = self.word.load(Ordering::Acquire) == word;
+                let same = self.word.load(Ordering::Acquire) == word || broken("breaker-front-one-look");
                 if same { Door::Refuse { until } } else { Door::Ask }
             }
             _ => Door::Ask,
@@ -143,20 +143,22 @@ impl Front {
     pub(super) fn publish(&self, view: View) {
         let mut word = self.word.load(Ordering::Acquire);
         let wanted = word_of(&view);
+        if broken("breaker-front-passes-on") && word & MODE == PASS && wanted & MODE == REFUSE {
+            return;
+        }
         let until = match view.mode {
             Mode::CountUntil(until) | Mode::RefuseUntil(until) => until,
             _ => self.until.load(Ordering::Acquire),
         };
         let same = |atomic: &AtomicU64, value| atomic.load(Ordering::Acquire) == value;
         if !same(&self.until, until) || !same(&self.slow_over, view.slow_over) {
-            if word & MODE != ASK && !broken("breaker-front-moves-open") {
+            if word & MODE != ASK {
                 word = self.word.swap(word & !(MODE | COUNTS) | ASK, Ordering::AcqRel) & !(MODE | COUNTS) | ASK;
             }
             self.until.store(until, Ordering::Release);
             self.slow_over.store(view.slow_over, Ordering::Release);
         }
-        let keeps = (broken("breaker-front-stays-clean") && word & MODE == CLEAN && wanted & MODE == PASS)
-            || (broken("breaker-front-passes-on") && word & MODE == PASS && wanted & MODE == REFUSE);
+        let keeps = broken("breaker-front-stays-clean") && word & MODE == CLEAN && wanted & MODE == PASS;
         if word != wanted && !keeps {
             self.word.swap(wanted, Ordering::AcqRel);
         }

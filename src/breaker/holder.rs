@@ -1,7 +1,7 @@
 //! What a breaker's handles share: the machine behind its lock, the front before it, and the telling of changes. The
 //! invariants and the locking are in `mod.rs`.
 
-use super::admitted::{Admitted, Held, UNTIMED, nanos_between};
+use super::admitted::{Admitted, Held, nanos_between};
 use super::front::{Door, Front};
 use super::machine::{Machine, Ticket, Transition};
 use super::{Recovery, Trip};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Inner {
     pub(super) front: Front,
     pub(super) name: Cow<'static, str>,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// When it was built: what the machine counts time from.
     origin: Instant,
     observed: Observed,
@@ -53,29 +53,35 @@ impl Inner {
 
     /// When a call begins, if calls are timed.
     #[inline]
-    pub(super) fn begins(&self, timed: bool) -> u64 {
-        if timed { self.now() } else { UNTIMED }
+    pub(super) fn begins(&self, timed: bool) -> Option<Instant> {
+        if timed { Some(self.clock.now()) } else { None }
+    }
+
+    #[inline]
+    pub(super) fn since_origin(&self, at: Instant) -> u64 {
+        nanos_between(self.origin, at)
     }
 
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        nanos_between(self.origin, self.clock.now())
+        self.since_origin(self.clock.now())
     }
 
     pub(super) fn probe_timeout(&self) -> Option<Duration> {
         self.decide(|machine| machine.probe_timeout())
     }
 
-    /// Whoever is not let through at once: refused by the word, or by the machine.
+    /// The word refuses, and goes on doing so for so long.
+    #[inline]
+    pub(super) fn refusal(&self, door: &Door) -> Option<RejectReason> {
+        let Door::Refuse { until } = door else { return None };
+        let left = until.saturating_sub(self.now());
+        (left > 0).then(|| refused(left))
+    }
+
+    /// Whoever is neither let through nor refused at once: by the machine.
     #[cold]
-    pub(super) fn knock<'a>(&self, held: impl FnOnce() -> Held<'a>, door: &Door) -> Result<Admitted<'a>, RejectReason> {
-        let refused = |wait| RejectReason::CircuitOpen { retry_after: Duration::from_nanos(wait) };
-        if let Door::Refuse { until } = door {
-            let left = until.saturating_sub(self.now());
-            if left > 0 {
-                return Err(refused(left));
-            }
-        }
+    pub(super) fn knock<'a>(&self, held: impl FnOnce() -> Held<'a>) -> Result<Admitted<'a>, RejectReason> {
         let admitted =
             self.decide(|machine| machine.admit(|| self.now()).map(|ticket| (ticket, machine.times_calls())));
         let (ticket, timed) = admitted.map_err(refused)?;
@@ -146,4 +152,9 @@ impl Inner {
             self.observed.tell(Event::BreakerChanged { name: &self.name, from, to, cause, counts, retry_after });
         }
     }
+}
+
+#[inline]
+fn refused(wait: u64) -> RejectReason {
+    RejectReason::CircuitOpen { retry_after: Duration::from_nanos(wait) }
 }

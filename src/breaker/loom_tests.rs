@@ -336,5 +336,5 @@ fn refusing_while_it_closes() {
 #[test]
 fn loom_a_refusal_says_the_wait_of_its_own_state() {
     model("breaker: a refusal says the wait of its own state", refusing_while_it_closes);
-    twin("breaker-front-moves-open", refusing_while_it_closes);
+    twin("breaker-front-one-look", refusing_while_it_closes);
 }

@@ -150,7 +150,10 @@ impl Breaker {
             Door::Pass { epoch, timed } => {
                 Ok(Admitted::new(Held::Counted(self.0.clone()), Ticket { epoch, probe: 0 }, self.0.begins(timed)))
             }
-            door => self.0.knock(|| Held::Counted(self.0.clone()), &door),
+            door => match self.0.refusal(&door) {
+                Some(reason) => Err(reason),
+                None => self.0.knock(|| Held::Counted(self.0.clone())),
+            },
         }
     }
 
@@ -165,7 +168,10 @@ impl Breaker {
             Door::Pass { epoch, timed } => {
                 Ok(Admitted::new(Held::Borrowed(&self.0), Ticket { epoch, probe: 0 }, self.0.begins(timed)))
             }
-            door => self.0.knock(|| Held::Borrowed(&self.0), &door),
+            door => match self.0.refusal(&door) {
+                Some(reason) => Err(reason),
+                None => self.0.knock(|| Held::Borrowed(&self.0)),
+            },
         }
     }
 
