@@ -7,7 +7,8 @@ use std::time::Duration;
 use watertight::breaker::BreakerState::{self, Closed, ForcedOpen, HalfOpen, Open};
 use watertight::breaker::preset;
 use watertight::event::{self, Event};
-use watertight::{Admitted, Breaker, Class, ManualClock, Recovery, RejectReason, Trip};
+use watertight::{Admitted, Breaker, Bulkhead, Class, Context, Isolation};
+use watertight::{ManualClock, Recovery, RejectReason, Trip};
 
 const AFTER: Duration = Duration::from_secs(5);
 type Told = Arc<Mutex<Vec<(BreakerState, BreakerState)>>>;
@@ -360,6 +361,32 @@ fn a_probe_with_an_ignored_result_gives_its_place_back() {
     }
     breaker.admit().unwrap().record_as(Class::Success);
     assert_eq!(breaker.state(), Closed);
+}
+
+/// Semian's half_open_resource_timeout: a probe waits as long for a dead dependency as a call for a live one.
+#[test]
+fn a_probe_has_less_time_than_a_call() {
+    let (time, second) = (ManualClock::new(), Duration::from_secs(1));
+    let bulkhead = Bulkhead::builder("probed", Isolation::Permits(1))
+        .timeout(second * 2)
+        .breaker(Trip::consecutive(1), Recovery::after(AFTER).probe_timeout(second / 4))
+        .clock(&time.clock())
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock());
+    let time_given = |result: Result<(), ()>| {
+        let mut given = None;
+        _ = bulkhead.call_here(&cx, |cx| {
+            given = cx.remaining();
+            result
+        });
+        given
+    };
+    assert_eq!(time_given(Err(())), Some(second * 2));
+    assert_eq!(time_given(Ok(())), None, "refused");
+    time.advance(AFTER);
+    assert_eq!(time_given(Ok(())), Some(second / 4));
+    assert_eq!(time_given(Ok(())), Some(second * 2));
 }
 
 #[derive(Clone, Copy)]
