@@ -318,23 +318,3 @@ fn loom_a_stale_success_is_not_counted_on_the_front() {
     model("breaker: a stale success is not counted on the front", a_stale_success_on_the_front);
     twin("breaker-front-any-epoch", a_stale_success_on_the_front);
 }
-
-/// Refused by a word that is being replaced: either the wait of that word, or a pass.
-fn refusing_while_it_closes() {
-    let trip = Trip::rate(1.0).within(AFTER * 100).min_calls(1);
-    let (breaker, _time, _) = breaker_of(trip, 1);
-    breaker.admit().expect("closed").failure();
-    let closer = breaker.clone();
-    let closer = spawn(move || closer.reset());
-    if let Err(reason) = breaker.admit() {
-        assert_eq!(reason.retry_after(), Some(AFTER));
-    }
-    closer();
-    assert!(breaker.admit().is_ok());
-}
-
-#[test]
-fn loom_a_refusal_says_the_wait_of_its_own_state() {
-    model("breaker: a refusal says the wait of its own state", refusing_while_it_closes);
-    twin("breaker-front-one-look", refusing_while_it_closes);
-}
