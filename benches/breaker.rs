@@ -17,9 +17,17 @@ fn floors(c: &mut Criterion) {
 
 fn closed(c: &mut Criterion) {
     let mut group = c.benchmark_group("breaker closed: admit + success");
-    for (name, trip) in [("consecutive", Trip::consecutive(5)), ("rate of the last 100", Trip::rate(0.5))] {
+    let rate = || Trip::rate(0.5);
+    for (name, trip) in [
+        ("consecutive", Trip::consecutive(5)),
+        ("rate of the last 100", rate()),
+        ("rate within 10 s", rate().within(Duration::from_secs(10))),
+        ("rate of the last 100, or slow", rate().or_slow_rate(0.5, Duration::from_secs(1))),
+    ] {
         let breaker = Breaker::builder("bench").trip(trip).build().unwrap();
-        group.bench_function(name, |b| b.iter(|| breaker.admit().unwrap().success()));
+        (0..200).for_each(|_| breaker.admit().unwrap().success());
+        group.bench_function(name, |b| b.iter(|| breaker.call(|| Ok::<_, ()>(black_box(1)))));
+        group.bench_function(format!("{name}, owned"), |b| b.iter(|| breaker.admit().unwrap().success()));
     }
     group.finish();
 }
@@ -32,7 +40,7 @@ fn open(c: &mut Criterion) {
         .build()
         .unwrap();
     breaker.admit().unwrap().failure();
-    group.bench_function("admit", |b| b.iter(|| black_box(breaker.admit().is_err())));
+    group.bench_function("admit", |b| b.iter(|| black_box(breaker.admit_here().is_err())));
     group.finish();
 }
 

@@ -1,34 +1,18 @@
-//! What happened, as data: [`Event`] and [`Observer`].
+//! What happened, as data: [`Event`] and [`Observer`]; and what it means, [`Class`].
 //!
 //! **Locking.** Events are sent outside every lock of ours. A panic in an observer is caught here and goes nowhere: an
 //! observer can slow down the thread that tells it, and nothing else.
+
+mod breaker;
+mod class;
+
+pub use breaker::{BreakerCause, BreakerState, Counts};
+pub use class::Class;
 
 use crate::error::{Interrupted, RejectReason};
 use crate::sync::{Shared, quietly};
 use std::fmt;
 use std::time::Duration;
-
-/// The state of a circuit breaker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-#[non_exhaustive]
-pub enum BreakerState {
-    /// Calls pass and are counted.
-    Closed,
-    /// Calls are refused until the open interval is over.
-    Open,
-    /// A bounded number of probes passes; the rest is refused.
-    HalfOpen,
-}
-
-impl fmt::Display for BreakerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half-open",
-        })
-    }
-}
 
 /// Something that happened to a pool, breaker or bulkhead called `name`.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +68,7 @@ pub enum Event<'a> {
         /// The panic's text, if it had one.
         message: Option<&'a str>,
     },
-    /// A breaker changed its state. Sent exactly once per change.
+    /// A breaker changed its state. Sent exactly once per change, in the order of the changes.
     BreakerChanged {
         /// Whose breaker.
         name: &'a str,
@@ -92,6 +76,12 @@ pub enum Event<'a> {
         from: BreakerState,
         /// To.
         to: BreakerState,
+        /// Why.
+        cause: BreakerCause,
+        /// What it had counted in the state that it left, at the moment it left it.
+        counts: Counts,
+        /// How long it will refuse everything, if it opened.
+        retry_after: Option<Duration>,
     },
     /// An attempt failed and another follows.
     Retrying {

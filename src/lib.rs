@@ -31,7 +31,7 @@
 //! - [`Batch`], [`Pool::map`], [`Pool::scope`]: many jobs at once, their results as they complete or in order; jobs that
 //!   borrow.
 //! - [`Limit`]: how many at once, without threads.
-//! - [`Breaker`]: stop calling what fails, and find out when it is well.
+//! - [`Breaker`]: stop calling what fails, and find out when it is well; see its [page](docs::breaker).
 //! - [`Retry`] and [`Budget`]: try again, but never multiply an outage.
 //! - [`Context`], [`Deadline`], [`CancelToken`]: what ends a wait and what a job inherits.
 //! - [`wire`]: deadlines between processes, by header.
@@ -150,6 +150,7 @@ pub use clock::{Clock, ManualClock};
 pub use context::Context;
 pub use deadline::Deadline;
 pub use error::{BuildError, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason, Rejected};
+pub use event::Class;
 pub use permit::{Limit, Permit};
 pub use pool::{Batch, JobHandle, OnFull, Pool, Slot};
 pub use retry::{Budget, Jitter, Retry};

@@ -5,14 +5,14 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::future::{Future, ready};
 use std::path::Path;
-use watertight::breaker::BreakerBuilder;
+use watertight::breaker::{BreakerBuilder, BreakerSnapshot};
 use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
 use watertight::cpus::{Granted, LimitedBy, Pin};
 use watertight::deadline::{Extendable, Split};
-use watertight::event::{BreakerState, Event, Observer};
+use watertight::event::{BreakerCause, BreakerState, Class, Counts, Event, Observer};
 use watertight::permit::{Acquire, LimitBuilder, Order, Oversize, Partition, PermitRef, Share};
 use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, Map, NotIdle, OnFull, Partial, PoolBuilder, PoolStats,
@@ -61,7 +61,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Header, Encoded, TimeoutError)>();
     #[cfg(feature = "http")]
     shared::<watertight::wire::http::Extracted>();
-    shared::<(BreakerState, Event<'_>)>();
+    shared::<(BreakerState, BreakerCause, Counts, Class, Event<'_>)>();
     shared::<(OnFull, Decide, WhenFull<'_>, Slot, Slots, Spin)>();
     future::<Reserve>();
     shared::<(Limit, LimitBuilder, Permit, PermitRef<'_>, Partition, Share, Order, Oversize)>();
@@ -76,8 +76,8 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Batch<u8>, Batch<Lonely>, Scope<'_, '_>)>();
     shared::<Map<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<Unordered<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
-    shared::<(Breaker, BreakerBuilder, Admitted, Trip, Recovery)>();
     shared::<(Retry, Schedule, Jitter, Budget, BudgetStats, Expected, RetryCap, Attempts, GaveUp, Pause<'_>)>();
+    shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>)>();

@@ -41,9 +41,12 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
 ];
 
 /// Files that only decide: time is an argument to them, and they neither wait nor share.
-const DECIDERS: [&str; 13] = [
+const DECIDERS: [&str; 16] = [
     "window.rs",
     "breaker/machine.rs",
+    "breaker/probes.rs",
+    "breaker/recovery.rs",
+    "breaker/tally.rs",
     "breaker/trip.rs",
     "retry/schedule.rs",
     "pool/lifecycle.rs",

@@ -1,5 +1,6 @@
 //! What is said to be free of allocations is: a look at a token, a checkpoint, a clone of a context, a deadline's sums,
-//! a value that is received or sent without waiting, a permit, a refusal, a retry's payment, a job without a handle. And what is said to cost so many does.
+//! a value that is received or sent without waiting, a permit, a breaker's calls and refusals, a retry's payment, a job
+//! without a handle. And what is said to cost so many does.
 //!
 //! One test, in a program of its own: the counter is the whole process's.
 
@@ -8,7 +9,10 @@ use std::alloc::System;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use watertight::permit::Share;
-use watertight::{Budget, CancelCause, CancelToken, Context, Deadline, Interrupted, Limit, ManualClock, Pool, Retry};
+use watertight::{
+    Breaker, Budget, CancelCause, CancelToken, Context, Deadline, Interrupted, Limit, ManualClock, Pool, Recovery,
+    RejectReason, Retry, Trip,
+};
 
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -112,6 +116,7 @@ fn looks_checks_clones_and_deadlines_allocate_nothing() {
     }
 
     permits_and_budgets_allocate_nothing();
+    breakers_allocate_nothing();
     jobs_allocate_so_much();
 }
 
@@ -150,6 +155,49 @@ fn permits_and_budgets_allocate_nothing() {
         0,
         "deposits, withdrawals and their refusals, pauses"
     );
+}
+
+/// Neither calls that pass nor refusals, in any state, on the front or behind it.
+fn breakers_allocate_nothing() {
+    let second = Duration::from_secs(1);
+    let time = ManualClock::new();
+    let trips = [
+        Trip::consecutive(500),
+        Trip::rate(0.9),
+        Trip::rate(0.9).within(second).or_slow_rate(0.9, second).lump(second),
+        Trip::own(|counts| counts.failures == u64::MAX),
+    ];
+    for trip in trips {
+        let build = || Breaker::builder("counted").trip(trip.clone()).clock(&time.clock());
+        let breaker = build().recovery(Recovery::after(second).growth(1.0)).build().unwrap();
+        let calls = || {
+            for _ in 0..150 {
+                breaker.admit_here().unwrap().success();
+                breaker.admit().unwrap().failure();
+                breaker.admit().unwrap().ignore();
+                breaker.call(|| Ok::<_, ()>(1)).unwrap();
+                black_box((breaker.state(), breaker.snapshot()));
+                breaker.admit().unwrap().success();
+            }
+        };
+        assert_eq!(blocks(calls), 0, "{trip:?}");
+        let refused = || {
+            for _ in 0..10 {
+                assert!(matches!(breaker.admit(), Err(RejectReason::CircuitOpen { .. })));
+                assert!(breaker.admit_here().is_err() && breaker.call(|| Ok::<_, ()>(1)).is_err());
+            }
+        };
+        breaker.force_open();
+        assert_eq!(blocks(refused), 0);
+        breaker.reset();
+        breaker.reconfigure(Trip::consecutive(1), Recovery::after(second).growth(1.0)).unwrap();
+        breaker.admit().unwrap().failure();
+        assert_eq!(blocks(refused), 0, "open");
+        time.advance(second);
+        let probe = breaker.admit().unwrap();
+        assert!(probe.is_probe());
+        assert_eq!(blocks(refused), 0, "half-open, the probe is out");
+    }
 }
 
 /// How many blocks were asked for meanwhile, on any thread: the least of several tries.

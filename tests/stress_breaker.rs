@@ -23,7 +23,7 @@ fn probes_in_flight_never_exceed_their_number() {
         let tell = told.clone();
         let breaker = Breaker::builder("stress")
             .trip(Trip::consecutive(1))
-            .recovery(Recovery::after(AFTER).probes(probes))
+            .recovery(Recovery::after(AFTER).growth(1.0).probes(probes))
             .clock(&time.clock())
             .observer(event::from_fn(move |e| {
                 if let Event::BreakerChanged { from, to, .. } = *e {

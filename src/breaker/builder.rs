@@ -1,11 +1,11 @@
 //! [`BreakerBuilder`]: what a breaker is made of. All checks are in [`BreakerBuilder::validate`], at `build`.
 
-use super::machine::Machine;
-use super::trip::{Recovery, Trip};
-use super::{Breaker, Inner};
+use super::holder::Inner;
+use super::{Breaker, Recovery, Trip};
 use crate::clock::Clock;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
+use crate::sync::Arc;
 use std::borrow::Cow;
 
 /// Builds a [`Breaker`]. From [`Breaker::builder`].
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 /// | | Default |
 /// |---|---|
 /// | [`trip`](Self::trip) | `Trip::rate(0.5)`: half of the last 100 calls, at least 20 of them |
-/// | [`recovery`](Self::recovery) | `Recovery::after(5 s)` with one probe |
+/// | [`recovery`](Self::recovery) | `Recovery::after(5 s)`: doubled each time in a row up to a minute, one probe |
 /// | [`clock`](Self::clock) | [`Clock::system`] |
 /// | [`observer`](Self::observer) | none |
 ///
@@ -24,7 +24,7 @@ use std::borrow::Cow;
 /// // The table above, held to its word.
 /// assert_eq!(Trip::default(), Trip::rate(0.5));
 /// assert_eq!(Trip::default(), Trip::rate(0.5).last(100));
-/// assert_eq!(Recovery::default(), Recovery::after(Duration::from_secs(5)).probes(1));
+/// assert_eq!(Recovery::default(), Recovery::after(Duration::from_secs(5)).growth(2.0).jitter(0.5).probes(1).ramp(0));
 ///
 /// let breaker = Breaker::builder("payments").build()?;
 /// for call in 1..=20 {
@@ -67,7 +67,7 @@ impl BreakerBuilder {
         self
     }
 
-    /// Where it reads the time of its intervals.
+    /// Where it reads the time of its intervals, of time windows and of slow calls.
     pub fn clock(mut self, clock: &Clock) -> Self {
         self.clock = clock.clone();
         self
@@ -89,11 +89,10 @@ impl BreakerBuilder {
     ///
     /// - [`BuildError::Name`]: the name is empty, longer than 64 bytes, or contains a NUL.
     /// - [`BuildError::OutOfRange`]: a number outside the tables of [`Trip`] and [`Recovery`].
-    /// - [`BuildError::Conflict`]: a window for [`Trip::consecutive`], which has none.
+    /// - [`BuildError::Conflict`]: a window for [`Trip::consecutive`] alone, which has none.
     pub fn build(self) -> Result<Breaker, BuildError> {
         self.validate()?;
-        let machine = Machine::new(&self.trip, &self.recovery);
-        Ok(Breaker::from_inner(Inner::new(self.name, self.clock, self.observed, machine)))
+        Ok(Breaker(Arc::new(Inner::new(self.name, self.clock, self.observed, &self.trip, &self.recovery))))
     }
 
     fn validate(&self) -> Result<(), BuildError> {

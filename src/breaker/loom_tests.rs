@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::event;
+use crate::event::{self, Event};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::model::{model, twin};
+use crate::sync::thread;
 use std::sync::{Arc as Real, Mutex as RealMutex};
 use std::time::Duration;
 
@@ -41,11 +42,15 @@ impl Told {
 }
 
 fn breaker(failures: u32, probes: u32) -> (Breaker, ManualClock, Told) {
+    breaker_of(Trip::consecutive(failures), probes)
+}
+
+fn breaker_of(trip: Trip, probes: u32) -> (Breaker, ManualClock, Told) {
     let (time, told) = (ManualClock::new(), Told::default());
     let (tell, slow) = (told.clone(), AtomicUsize::new(0));
     let breaker = Breaker::builder("model")
-        .trip(Trip::consecutive(failures))
-        .recovery(Recovery::after(AFTER).probes(probes))
+        .trip(trip)
+        .recovery(Recovery::after(AFTER).growth(1.0).probes(probes))
         .clock(&time.clock())
         .observer(event::from_fn(move |e| {
             slow.fetch_add(1, Ordering::AcqRel); // here the scheduler may let others go first
@@ -81,6 +86,7 @@ fn three_racing_failures() {
 fn loom_three_racing_failures_trip_once_and_tell_once() {
     model("breaker: three racing failures trip it once and tell once", three_racing_failures);
     twin("breaker-torn-decision", three_racing_failures);
+    twin("breaker-front-passes-on", three_racing_failures);
 }
 
 fn callers_in_half_open(probes: u32) {
@@ -192,32 +198,32 @@ fn loom_a_late_probe_has_its_say_or_loses_its_place() {
     twin("breaker-no-epoch", the_end_of_a_lease);
 }
 
-/// Held open while a probe succeeds and an old call fails: it stays open until the reset.
-fn holding_open() {
+/// Forced open while a probe succeeds and an old call fails: it stays open until the reset.
+fn forcing_open() {
     let (breaker, time, told) = breaker(1, 1);
     let old = breaker.admit().expect("closed");
     breaker.admit().expect("closed").failure();
     time.advance(AFTER);
     let probe = breaker.admit().expect("the probe");
     let (a, b) = (spawn(move || probe.success()), spawn(move || old.failure()));
-    breaker.hold_open();
+    breaker.force_open();
     a();
     b();
     time.advance(AFTER * 10);
-    assert!(breaker.admit().is_err(), "held open, and yet it admits");
-    told.is_a_chain_to(BreakerState::Open);
+    assert!(breaker.admit().is_err(), "forced open, and yet it admits");
+    told.is_a_chain_to(BreakerState::ForcedOpen);
 }
 
 #[test]
-fn loom_held_open_stays_open_whatever_a_probe_says() {
-    model("breaker: held open stays open whatever a racing probe says", holding_open);
-    twin("breaker-torn-decision", holding_open);
+fn loom_forced_open_stays_open_whatever_a_probe_says() {
+    model("breaker: forced open stays open whatever a racing probe says", forcing_open);
+    twin("breaker-torn-decision", forcing_open);
 }
 
 fn racing_changes() {
     let (breaker, _time, told) = breaker(1, 1);
     let (a, b) = (breaker.clone(), breaker.clone());
-    let (a, b) = (spawn(move || a.hold_open()), spawn(move || b.hold_open()));
+    let (a, b) = (spawn(move || a.force_open()), spawn(move || b.force_open()));
     breaker.reset();
     a();
     b();
@@ -228,4 +234,87 @@ fn racing_changes() {
 fn loom_changes_are_told_once_and_in_order() {
     model("breaker: changes are told once and in order", racing_changes);
     twin("breaker-everybody-tells", racing_changes);
+}
+
+/// Half of at least two calls within a time: a failure and a success open it, in whichever order they come.
+fn a_success_that_completes_the_minimum() {
+    let (breaker, _time, told) = breaker_of(Trip::rate(0.5).within(AFTER * 100).min_calls(2), 1);
+    let [success, failure] = [(); 2].map(|()| breaker.admit().expect("closed"));
+    let failure = spawn(move || failure.failure());
+    success.success();
+    failure();
+    assert_eq!(breaker.state(), BreakerState::Open, "a success hid the trip");
+    told.is_a_chain_to(BreakerState::Open);
+}
+
+/// Two failures in a row never come about where a success lies between any two of them.
+fn a_success_between_failures() {
+    let (breaker, _time, told) = breaker(2, 1);
+    let other = breaker.clone();
+    let other = spawn(move || other.admit().expect("closed").success());
+    breaker.admit().expect("closed").failure();
+    breaker.admit().expect("closed").success();
+    breaker.admit().expect("closed").failure();
+    other();
+    assert!(told.all().is_empty(), "a success was lost: {:?}", told.all());
+}
+
+#[test]
+fn loom_a_success_on_the_front_never_hides_a_trip_and_is_never_lost() {
+    model("breaker: a success on the front never hides a trip", a_success_that_completes_the_minimum);
+    twin("breaker-front-counts-on", a_success_that_completes_the_minimum);
+    model("breaker: a success on the front is not lost to the failures around it", a_success_between_failures);
+    twin("breaker-front-stays-clean", a_success_between_failures);
+}
+
+/// Two successes on the front while a failure takes what is counted there.
+fn counting_against_a_fold() {
+    let (breaker, _time, _) = breaker_of(Trip::rate(1.0).within(AFTER * 100).min_calls(9), 1);
+    let [a, b, c] = [(); 3].map(|()| breaker.admit().expect("closed"));
+    let (a, b) = (spawn(move || a.success()), spawn(move || b.success()));
+    c.failure();
+    a();
+    b();
+    let counts = breaker.snapshot().counts;
+    assert_eq!((counts.calls, counts.failures), (3, 1));
+}
+
+/// The same while the window's steps move on: what was counted on the front goes with its own step, once.
+fn counting_against_a_rotation() {
+    let (breaker, time, _) = breaker_of(Trip::rate(1.0).within(AFTER * 10).min_calls(9), 1);
+    breaker.admit().expect("closed").success(); // on the front
+    let [a, b] = [(); 2].map(|()| breaker.admit().expect("closed"));
+    time.advance(AFTER * 10);
+    let (a, b) = (spawn(move || a.success()), spawn(move || b.success()));
+    a();
+    b();
+    assert_eq!(breaker.snapshot().counts.calls, 2, "the first is too old, the others are not");
+    time.advance(AFTER * 9);
+    assert_eq!(breaker.snapshot().counts.calls, 2);
+    time.advance(AFTER);
+    assert_eq!(breaker.snapshot().counts.calls, 0);
+}
+
+#[test]
+fn loom_a_window_that_moves_on_neither_loses_nor_doubles() {
+    model("breaker: what is counted on the front is folded in once", counting_against_a_fold);
+    twin("breaker-front-torn-fold", counting_against_a_fold);
+    model("breaker: a window that moves on neither loses nor doubles", counting_against_a_rotation);
+    twin("breaker-late-fold", counting_against_a_rotation);
+}
+
+/// A success of before a reset is not counted after it, on the front or behind it.
+fn a_stale_success_on_the_front() {
+    let (breaker, _time, _) = breaker_of(Trip::rate(1.0).within(AFTER * 100), 1);
+    let stale = breaker.admit().expect("closed");
+    let stale = spawn(move || stale.success());
+    breaker.reset();
+    stale();
+    assert_eq!(breaker.snapshot().counts.calls, 0);
+}
+
+#[test]
+fn loom_a_stale_success_is_not_counted_on_the_front() {
+    model("breaker: a stale success is not counted on the front", a_stale_success_on_the_front);
+    twin("breaker-front-any-epoch", a_stale_success_on_the_front);
 }

@@ -1,45 +1,48 @@
-//! The breaker's decisions. Pure: no lock, no clock of its own, no callbacks; a change of state comes back as data.
+//! The breaker's decisions. Pure: no lock, no clock of its own, no callbacks; a change of state is data to be
+//! [taken](Machine::take_change).
 //!
 //! | State | Admits | Leaves it |
 //! |---|---|---|
 //! | closed | everything | the tally trips: open |
-//! | open | nothing | `after` has passed and somebody looks: half-open |
-//! | half-open | `probes` calls | all of them succeed: closed · one fails: open |
-//! | held | nothing | only `reset`: closed |
+//! | open | nothing | the interval is over and somebody looks: half-open |
+//! | half-open | a round of probes | enough succeed: the next round, or closed · too few can: open |
+//! | forced open | nothing | by hand only |
+//! | forced closed | everything, counts nothing | by hand only |
+//! | metrics only | everything, and counts it | by hand only |
 //!
-//! `hold_open` and `reset` lead from every state to held and closed.
+//! `force` leads from every state to the last three, `reset` from every state to closed.
 //!
 //! **Invariants**
-//! 1. Every change of state begins a new epoch, and so does the end of a lease. A ticket is of the epoch it was issued
-//!    in; one of an earlier epoch changes nothing.
-//! 2. Half-open: `out + good <= probes` and `good < probes`. `out` is the number of tickets of this epoch that have not
-//!    been recorded, so in one epoch no more than `probes` calls pass that were not ignored.
-//! 3. Lease: calls are refused in half-open for at most `after` at a stretch. The last place was taken at `latest`; if no
-//!    result has made room by `latest + after`, the next caller begins a new epoch, in which all places but those of
-//!    the probes that succeeded are free. A probe that comes back late keeps its say for as long as nobody needed its
-//!    place.
-//! 4. Tickets are issued in closed and half-open only.
+//! 1. Every change of state begins a new epoch, and so does every round of probes. A ticket is of the epoch it was issued
+//!    in; one of an earlier epoch changes nothing, and neither does a probe's that has lost its lease (`probes.rs`).
+//! 2. Tickets are issued by states that admit, and only a probe's is recorded while half-open.
+//! 3. The tally is empty at the beginning of every state, and is fed by closed and metrics only.
+//! 4. `view()` says what may be decided without the machine until it changes next: what [`Mode`] promises of the tally
+//!    is [`Indifference`].
 //!
-//! `now` is an argument, but not every decision needs it (a closed breaker admits without a look at the clock), so it is
-//! passed as something that can be asked.
+//! Time is nanoseconds since an origin of the holder's. Not every decision needs it (a closed breaker admits without a look
+//! at the clock), so it is passed as something that can be asked.
 
-use super::BreakerState;
-use super::trip::{Recovery, Tally, Trip};
-use std::time::{Duration, Instant};
+use super::own::Own;
+use super::probes::{Probes, Verdict};
+use super::recovery::Recovery;
+use super::tally::{Indifference, Tally, nanos};
+use super::trip::Trip;
+use crate::event::{BreakerCause, BreakerState, Counts};
+use crate::window::Seen;
+use std::time::Duration;
+
+/// Epochs are counted in so many bits, for the word that the holder keeps them in.
+pub(crate) const EPOCH_BITS: u32 = 44;
+/// Steps of the open interval's growth are not counted further than this.
+const MAX_OPENINGS: u32 = 10_000;
 
 /// Leave to make one call. Not `Clone`: a call is recorded once.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    epoch: u64,
-}
-
-/// What became of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Success,
-    Failure,
-    /// Says nothing about the dependency.
-    Ignore,
+    pub(crate) epoch: u64,
+    /// A probe's number; 0 for any other call.
+    pub(crate) probe: u64,
 }
 
 /// A visible change of state.
@@ -47,157 +50,310 @@ pub(crate) enum Outcome {
 pub(crate) struct Transition {
     pub(crate) from: BreakerState,
     pub(crate) to: BreakerState,
+    pub(crate) cause: BreakerCause,
+    pub(crate) counts: Counts,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// A user's rule that is to be asked, what about, and in which epoch.
+pub(crate) type Question = (Own, Counts, u64);
+
+/// What can be decided without the machine until it changes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) mode: Mode,
+    pub(crate) epoch: u64,
+    /// Calls are timed, and longer than this is slow; `u64::MAX`: they are not.
+    pub(crate) slow_over: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Nothing.
+    Ask,
+    /// Calls pass.
+    Pass,
+    /// Calls pass, and a success that is not slow changes nothing.
+    Clean,
+    /// Calls pass, and until then a success that is not slow is one more call to be folded in, and nothing else.
+    CountUntil(u64),
+    /// Calls are refused until then.
+    RefuseUntil(u64),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     tally: Tally,
-    after: Duration,
-    probes: u32,
+    recovery: Recovery,
+    slow_over: u64,
     epoch: u64,
     phase: Phase,
+    /// Since when it is closed.
+    since: u64,
+    /// How often it has opened in a row; what health has undone is taken off.
+    openings: u32,
+    /// Results that came too late to count.
+    late: u64,
+    dice: u64,
+    /// A change of state that nobody has taken. No operation makes two.
+    change: Option<Transition>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Phase {
     Closed,
-    Open {
-        since: Instant,
-    },
-    Held,
-    HalfOpen {
-        /// When the latest probe was admitted.
-        latest: Instant,
-        /// Probes admitted and not recorded.
-        out: u32,
-        /// Probes that succeeded.
-        good: u32,
-    },
+    Open { until: u64 },
+    HalfOpen(Probes),
+    ForcedOpen,
+    ForcedClosed,
+    MetricsOnly,
 }
 
 impl Machine {
-    pub(crate) fn new(trip: &Trip, recovery: &Recovery) -> Self {
+    pub(crate) fn new(trip: &Trip, recovery: &Recovery, now: u64, dice: u64) -> Self {
         Self {
-            tally: trip.tally(),
-            after: recovery.interval(),
-            probes: recovery.places(),
+            tally: Tally::new(trip, now),
+            recovery: recovery.clone(),
+            slow_over: slow_over(trip),
             epoch: 0,
             phase: Phase::Closed,
+            since: now,
+            openings: 0,
+            late: 0,
+            dice,
+            change: None,
         }
     }
 
-    /// Leave to call, or how long to wait before it is worth asking again; and the change of state that asking caused.
-    pub(crate) fn admit(&mut self, now: impl FnOnce() -> Instant) -> (Result<Ticket, Duration>, Option<Transition>) {
+    /// The change of state that the last operation made, if it made one. To be asked after each.
+    pub(crate) fn take_change(&mut self) -> Option<Transition> {
+        self.change.take()
+    }
+
+    /// Leave to call, or how long to wait before it is worth asking again.
+    pub(crate) fn admit(&mut self, now: impl FnOnce() -> u64) -> Result<Ticket, u64> {
+        let epoch = self.epoch;
         match self.phase {
-            Phase::Closed => (Ok(Ticket { epoch: self.epoch }), None),
-            // Nothing but a reset ends this; the interval is a pace to ask at.
-            Phase::Held => (Err(self.after), None),
-            Phase::Open { .. } | Phase::HalfOpen { .. } => {
+            Phase::Closed | Phase::ForcedClosed | Phase::MetricsOnly => Ok(Ticket { epoch, probe: 0 }),
+            // Nothing but a word ends this; the interval is a pace to ask at.
+            Phase::ForcedOpen => Err(self.recovery.first()),
+            Phase::Open { .. } | Phase::HalfOpen(_) => {
                 let now = now();
-                let change = self.observe(now);
-                (self.probe(now), change)
-            }
-        }
-    }
-
-    /// A place among the probes (invariants 2 and 3), if it is time for probes at all.
-    fn probe(&mut self, now: Instant) -> Result<Ticket, Duration> {
-        match &mut self.phase {
-            Phase::Open { since } => return Err(self.after.saturating_sub(now.saturating_duration_since(*since))),
-            Phase::HalfOpen { latest, out, good } => {
-                if *out + *good >= self.probes {
-                    let left = self.after.saturating_sub(now.saturating_duration_since(*latest));
-                    if !left.is_zero() {
-                        return Err(left);
-                    }
-                    self.epoch += 1;
-                    *out = 0;
+                self.observe(now);
+                match &mut self.phase {
+                    Phase::Open { until } => Err(*until - now),
+                    Phase::HalfOpen(probes) => probes.admit(now).map(|probe| Ticket { epoch: self.epoch, probe }),
+                    _ => unreachable!("an open breaker becomes half-open"),
                 }
-                *out += 1;
-                *latest = now;
             }
-            Phase::Closed | Phase::Held => {}
         }
-        Ok(Ticket { epoch: self.epoch })
     }
 
-    /// What became of the call that `ticket` allowed; and the change of state that this caused.
-    pub(crate) fn record(
-        &mut self,
-        ticket: Ticket,
-        outcome: Outcome,
-        now: impl FnOnce() -> Instant,
-    ) -> Option<Transition> {
+    /// A call has ended; `None`: what it says is to be ignored. Asks the time only if it needs it. True: there is a
+    /// [question](Self::question) to the user's own rule.
+    pub(crate) fn record(&mut self, ticket: Ticket, seen: Option<Seen>, now: impl Fn() -> u64) -> bool {
         if ticket.epoch != self.epoch {
-            return None; // invariant 1
+            self.late += 1;
+            return false; // invariant 1
         }
-        match (&mut self.phase, outcome) {
-            (Phase::Closed, Outcome::Ignore) => None,
-            (Phase::Closed, Outcome::Success | Outcome::Failure) => {
-                let trips = self.tally.count(outcome == Outcome::Failure);
-                if trips { self.enter(Phase::Open { since: now() }) } else { None }
+        match (&mut self.phase, seen) {
+            (Phase::Closed, Some(seen)) => match self.tally.count(seen, &now) {
+                Some(cause) => self.open(now(), cause),
+                None => return self.tally.own().is_some(),
+            },
+            (Phase::MetricsOnly, Some(seen)) => {
+                self.tally.count(seen, &now);
             }
-            (Phase::HalfOpen { out, .. }, Outcome::Ignore) => {
-                *out -= 1;
-                None
+            (Phase::HalfOpen(probes), seen) => {
+                let verdict = probes.record(ticket.probe, seen);
+                self.probed(verdict, now);
             }
-            (Phase::HalfOpen { .. }, Outcome::Failure) => self.enter(Phase::Open { since: now() }),
-            (Phase::HalfOpen { out, good, .. }, Outcome::Success) => {
-                *out -= 1;
-                *good += 1;
-                if *good == self.probes { self.enter(Phase::Closed) } else { None }
-            }
-            (Phase::Open { .. } | Phase::Held, _) => None, // invariant 4
+            _ => {}
         }
+        false
+    }
+
+    fn probed(&mut self, verdict: Option<Verdict>, now: impl Fn() -> u64) {
+        let Phase::HalfOpen(probes) = &self.phase else { return };
+        match verdict {
+            None => self.late += 1,
+            Some(Verdict::Undecided) => {}
+            Some(Verdict::Lost(cause)) => self.open(now(), cause),
+            Some(Verdict::Won) if probes.round() + 1 < self.recovery.rounds() => {
+                let round = probes.round() + 1;
+                self.enter(self.round(round), BreakerCause::ProbesSucceeded);
+            }
+            Some(Verdict::Won) => {
+                self.since = now();
+                self.enter(Phase::Closed, BreakerCause::ProbesSucceeded);
+            }
+        }
+    }
+
+    /// What to ask of the user's own rule: about this moment.
+    pub(crate) fn question(&self) -> Option<Question> {
+        self.tally.own().map(|own| (own.clone(), self.tally.counts(), self.epoch))
+    }
+
+    /// The user's own rule has said that it is to open, of what was counted in that epoch.
+    pub(crate) fn open_by_own_rule(&mut self, epoch: u64, now: impl FnOnce() -> u64) {
+        if self.epoch == epoch && matches!(self.phase, Phase::Closed) {
+            self.open(now(), BreakerCause::OwnRule);
+        }
+    }
+
+    /// Opens, for longer than the last time unless health has undone that.
+    fn open(&mut self, now: u64, cause: BreakerCause) {
+        if let Phase::Closed = self.phase {
+            let calm = now.saturating_sub(self.since) / self.recovery.interval(self.openings);
+            self.openings = self.openings.saturating_sub(u32::try_from(calm).unwrap_or(u32::MAX));
+        }
+        self.openings = (self.openings + 1).min(MAX_OPENINGS);
+        let interval = self.recovery.interval_by_chance(self.openings, chance(&mut self.dice));
+        self.enter(Phase::Open { until: now.saturating_add(interval) }, cause);
+        if let Some(change) = &mut self.change {
+            change.retry_after = Some(Duration::from_nanos(interval));
+        }
+    }
+
+    fn round(&self, n: u32) -> Phase {
+        Phase::HalfOpen(Probes::new(&self.recovery, n, self.tally.slow_rate()))
     }
 
     /// Notices that the open interval is over. The first who looks makes the change, so that it is seen without traffic.
-    fn observe(&mut self, now: Instant) -> Option<Transition> {
+    fn observe(&mut self, now: u64) {
         match self.phase {
-            Phase::Open { since } if now.saturating_duration_since(since) >= self.after => {
-                self.enter(Phase::HalfOpen { latest: now, out: 0, good: 0 })
-            }
-            _ => None,
+            Phase::Open { until } if now >= until => self.enter(self.round(0), BreakerCause::IntervalOver),
+            _ => {}
         }
     }
 
-    /// The state, and the change that looking caused.
-    pub(crate) fn state(&mut self, now: impl FnOnce() -> Instant) -> (BreakerState, Option<Transition>) {
-        let change = if let Phase::Open { .. } = self.phase { self.observe(now()) } else { None };
-        (self.phase.state(), change)
+    /// The state, after what is due to happen.
+    pub(crate) fn state(&mut self, now: impl FnOnce() -> u64) -> BreakerState {
+        if let Phase::Open { .. } = self.phase {
+            self.observe(now());
+        }
+        self.phase.state()
     }
 
-    /// Opens until [`reset`](Self::reset); what is in flight is stale from here on.
-    pub(crate) fn hold_open(&mut self) -> Option<Transition> {
-        self.enter(Phase::Held)
+    /// What there is to see at this time, after [`state`](Self::state): what has been counted, and how long until a call
+    /// may pass.
+    pub(crate) fn figures(&mut self, now: u64) -> (Counts, Option<Duration>) {
+        self.tally.advance(|| now);
+        let wait = match &self.phase {
+            Phase::Open { until } => Some(until.saturating_sub(now)),
+            Phase::ForcedOpen => Some(self.recovery.first()),
+            Phase::HalfOpen(probes) => probes.wait(now),
+            _ => None,
+        };
+        (self.counts(), wait.map(Duration::from_nanos))
     }
 
-    /// Closes with nothing counted; what is in flight is stale from here on.
-    pub(crate) fn reset(&mut self) -> Option<Transition> {
-        self.enter(Phase::Closed)
+    fn counts(&self) -> Counts {
+        if let Phase::HalfOpen(probes) = &self.phase { probes.counts() } else { self.tally.counts() }
     }
 
-    /// Invariant 1. Open to held and closed to closed begin an epoch too, but there is nothing to tell.
-    fn enter(&mut self, phase: Phase) -> Option<Transition> {
-        let (from, to) = (self.phase.state(), phase.state());
+    pub(crate) fn late(&self) -> u64 {
+        self.late
+    }
+
+    pub(crate) fn openings(&self) -> u32 {
+        self.openings
+    }
+
+    pub(crate) fn times_calls(&self) -> bool {
+        self.view().slow_over != u64::MAX
+    }
+
+    /// What a probe is told of its time.
+    pub(crate) fn probe_timeout(&self) -> Option<Duration> {
+        self.recovery.timeout()
+    }
+
+    /// Stays in that state until told otherwise; what is in flight is stale from here on.
+    pub(crate) fn force(&mut self, state: BreakerState) {
+        let phase = match state {
+            BreakerState::ForcedOpen => Phase::ForcedOpen,
+            BreakerState::ForcedClosed => Phase::ForcedClosed,
+            _ => Phase::MetricsOnly,
+        };
+        self.enter(phase, BreakerCause::Forced);
+    }
+
+    /// Closes with nothing counted and no growth; what is in flight is stale from here on.
+    pub(crate) fn reset(&mut self, now: u64) {
+        (self.since, self.openings) = (now, 0);
+        self.enter(Phase::Closed, BreakerCause::Reset);
+    }
+
+    /// Other rules, from the next outcome, opening and round of probes on. What has been counted is kept, and so is what
+    /// is in flight.
+    pub(crate) fn rule_by(&mut self, trip: &Trip, recovery: &Recovery, now: u64) {
+        self.tally.rule_by(trip, now);
+        self.recovery = recovery.clone();
+        self.slow_over = slow_over(trip);
+    }
+
+    /// Invariants 1 and 3. From a state to the same one there is nothing to tell.
+    fn enter(&mut self, phase: Phase, cause: BreakerCause) {
+        let (from, to, counts) = (self.phase.state(), phase.state(), self.counts());
         self.phase = phase;
-        self.epoch += 1;
+        self.epoch = (self.epoch + 1) & ((1 << EPOCH_BITS) - 1);
         self.tally.clear();
-        (from != to).then_some(Transition { from, to })
+        if from != to {
+            self.change = Some(Transition { from, to, cause, counts, retry_after: None });
+        }
+    }
+
+    /// Successes that were counted without the machine, in this epoch (see [`Mode::CountUntil`]).
+    pub(crate) fn fold(&mut self, calls: u64) {
+        self.tally.fold(calls);
+    }
+
+    pub(crate) fn view(&self) -> View {
+        let mode = match &self.phase {
+            Phase::Closed | Phase::MetricsOnly => match self.tally.indifference() {
+                Indifference::None => Mode::Pass,
+                Indifference::Full => Mode::Clean,
+                Indifference::CountsUntil(until) => Mode::CountUntil(until),
+            },
+            Phase::ForcedClosed => Mode::Clean,
+            Phase::Open { until } => Mode::RefuseUntil(*until),
+            Phase::HalfOpen(_) | Phase::ForcedOpen => Mode::Ask,
+        };
+        let slow_over = if let Phase::ForcedClosed = self.phase { u64::MAX } else { self.slow_over };
+        View { mode, epoch: self.epoch, slow_over }
     }
 
     /// The same leave as if it had been given now: what a breaker without epochs works with. For broken twins only.
-    pub(crate) fn forge(&self, _ticket: &Ticket) -> Ticket {
-        Ticket { epoch: self.epoch }
+    pub(crate) fn forge(&self, ticket: &Ticket) -> Ticket {
+        let probe = if let Phase::HalfOpen(probes) = &self.phase { probes.any() } else { ticket.probe };
+        Ticket { epoch: self.epoch, probe }
     }
+}
+
+fn slow_over(trip: &Trip) -> u64 {
+    trip.slow.map_or(u64::MAX, |(_, over)| nanos(over))
+}
+
+/// A number from 0 to 1: a step of splitmix64.
+fn chance(dice: &mut u64) -> f64 {
+    *dice = dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *dice;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 impl Phase {
     fn state(&self) -> BreakerState {
         match self {
             Self::Closed => BreakerState::Closed,
-            Self::Open { .. } | Self::Held => BreakerState::Open,
-            Self::HalfOpen { .. } => BreakerState::HalfOpen,
+            Self::Open { .. } => BreakerState::Open,
+            Self::HalfOpen(_) => BreakerState::HalfOpen,
+            Self::ForcedOpen => BreakerState::ForcedOpen,
+            Self::ForcedClosed => BreakerState::ForcedClosed,
+            Self::MetricsOnly => BreakerState::MetricsOnly,
         }
     }
 }

@@ -1,19 +1,29 @@
 //! [`Breaker`]: stops calling a dependency that fails, and finds out by bounded probes when it is well again.
 //!
-//! The decisions are in `machine.rs` (pure; the states and their invariants are there), the rules in `trip.rs`; this
-//! file holds a machine behind a lock and tells the observer.
+//! The decisions are in `machine.rs` (pure; the states and their invariants are there), with the rules in `trip.rs` and
+//! `recovery.rs`, what they count in `tally.rs` and the probes in `probes.rs`. `front.rs` answers the common case before
+//! the machine; `holder.rs` holds the machine behind a lock and tells the observer. This file is the face.
 //!
-//! **Invariants.** 1. Every decision is one critical section: look, decide and write happen under one hold of the lock.
-//! 2. Every change of state is told exactly once and in the order in which they happened: it is queued in the section
-//! that made it, and only one thread tells at a time (`telling`); who finds another at it leaves its change to that one.
-//! 3. An [`Admitted`] records once: by a verb, or by being dropped.
+//! **Invariants.** 1. Every decision is one critical section, in which the front says "ask": look, decide and write happen
+//! under one hold of the lock. 2. Every change of state is told exactly once and in the order in which they happened: it is
+//! queued in the section that made it, and only one thread tells at a time (`telling`); who finds another at it leaves its
+//! change to that one. 3. An [`Admitted`] records once: by a verb, or by being dropped.
 //!
 //! **Locking.** One lock per breaker. The clock may be read under it (so that time never runs backwards inside the
-//! machine; a manual clock has a lock of its own and takes no other). No user code runs under it: the observer is told
-//! after it is let go, and may call the breaker.
+//! machine; a manual clock has a lock of its own and takes no other). No user code runs under it: the observer is told,
+//! and a rule of the user's own asked, after it is let go, and both may call the breaker.
 
+mod admitted;
 mod builder;
+mod front;
+mod holder;
 mod machine;
+mod own;
+pub mod preset;
+mod probes;
+mod recovery;
+mod snapshot;
+mod tally;
 mod trip;
 
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
@@ -21,38 +31,45 @@ mod loom_tests;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 
-pub use crate::event::BreakerState;
+pub use crate::event::{BreakerCause, BreakerState, Class, Counts};
+pub use admitted::Admitted;
 pub use builder::BreakerBuilder;
-pub use trip::{Recovery, Trip};
+pub use recovery::Recovery;
+pub use snapshot::BreakerSnapshot;
+pub use trip::Trip;
 
-use crate::clock::Clock;
-use crate::error::RejectReason;
-use crate::event::{Event, Observed};
-use crate::sync::{Arc, Mutex, broken, thread};
-use machine::{Machine, Outcome, Ticket, Transition};
+use crate::error::{BuildError, CallError, RejectReason};
+use crate::sync::Arc;
+use admitted::Held;
+use front::Door;
+use holder::Inner;
+use machine::Ticket;
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A circuit breaker: one dependency's memory of how its calls ended, and the decision whether to make the next.
 ///
-/// A cheap handle: clones share the one breaker. Nothing here waits, and nothing here runs the call: [`admit`] hands
-/// out an [`Admitted`], which is told how the call ended.
+/// A cheap handle: clones share the one breaker. Nothing here waits. [`admit`] hands out an [`Admitted`], which is told
+/// how the call ended; [`call`](Self::call) does both around a closure. There is a [page](crate::docs::breaker) on when to
+/// use it and how to set it.
 ///
 /// | State | Calls | Leaves it |
 /// |---|---|---|
 /// | [closed](BreakerState::Closed) | pass and are counted | the [`Trip`] rule says so: open |
-/// | [open](BreakerState::Open) | are refused | [`Recovery::after`] has passed and anybody looks: half-open |
-/// | [half-open](BreakerState::HalfOpen) | [`Recovery::probes`] of them pass, the rest is refused | all probes succeed: closed; one fails: open |
+/// | [open](BreakerState::Open) | are refused | the interval of [`Recovery`] is over and anybody looks: half-open |
+/// | [half-open](BreakerState::HalfOpen) | the [probes](Recovery::probes) pass, the rest is refused | enough of them succeed: closed; too few can: open |
+/// | [forced open](BreakerState::ForcedOpen) | are refused | only by hand |
+/// | [forced closed](BreakerState::ForcedClosed) | pass, and nothing is counted | only by hand |
+/// | [metrics only](BreakerState::MetricsOnly) | pass and are counted, and nothing opens it | only by hand |
 ///
 /// What makes it exact under concurrency:
 ///
 /// - A result belongs to the state its call was admitted in. A call that began before the breaker opened and ends after
 ///   it changes nothing any more: neither closes it nor opens it again.
 /// - Never more probes than were asked for are out, however many callers race for them; a probe that was ignored gives
-///   its place back, and one that never comes back loses it after [`Recovery::after`] to whoever asks next.
-/// - Every change of state is told to the observer exactly once and in order.
+///   its place back, and one that does not come back loses it, when its lease is over, to whoever asks next.
+/// - Every change of state is told to the observer exactly once and in order, with its cause and the figures.
 ///
 /// # Examples
 ///
@@ -85,27 +102,14 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 ///
 /// # Performance
 ///
-/// A short critical section to admit and one to record, whatever the size of the window; a closed breaker does not read
-/// the clock.
+/// A healthy call writes nothing that others read: with consecutive failures, or a count window that is full of successes,
+/// [`admit_here`](Self::admit_here) and a success are a load each, without lock, store or clock. A time window costs a look
+/// at the clock and one exchange, timing calls two looks; whatever changes something else is a short critical section, for
+/// any size of the window. Refusing while open is a look at the clock. [`admit`] counts a reference besides.
 ///
 /// [`admit`]: Self::admit
 #[derive(Clone)]
 pub struct Breaker(Arc<Inner>);
-
-struct Inner {
-    name: Cow<'static, str>,
-    clock: Clock,
-    observed: Observed,
-    guarded: Mutex<Guarded>,
-}
-
-struct Guarded {
-    machine: Machine,
-    /// Changes that the observer has not been told of, oldest first.
-    untold: VecDeque<Transition>,
-    /// Somebody is telling: whatever is in `untold` will be told.
-    telling: bool,
-}
 
 impl Breaker {
     /// A breaker called `name`, to be described further.
@@ -113,11 +117,8 @@ impl Breaker {
         BreakerBuilder::new(name.into())
     }
 
-    fn from_inner(inner: Inner) -> Self {
-        Self(Arc::new(inner))
-    }
-
-    /// Leave to make one call. Tell the [`Admitted`] how it ended.
+    /// Leave to make one call. Tell the [`Admitted`] how it ended. It is a value of its own, and may go along with the call
+    /// to wherever that ends.
     ///
     /// # Blocking
     ///
@@ -127,8 +128,8 @@ impl Breaker {
     ///
     /// [`RejectReason::CircuitOpen`], whose `retry_after` is, in the open state, the rest of the open interval; in the
     /// half-open state, with all probes out, the time until the first of them would lose its place (a result may make
-    /// room sooner); and while [held open](Self::hold_open), the length of the open interval: nothing but a
-    /// [`reset`](Self::reset) will let calls pass, so it is only a pace to ask at.
+    /// room sooner); and while [forced open](Self::force_open), the length of the first open interval: nothing but
+    /// another word will let calls pass, so it is only a pace to ask at.
     ///
     /// # Examples
     ///
@@ -144,23 +145,79 @@ impl Breaker {
     /// assert_eq!(lookup(&Breaker::builder("rates").build()?)?, 7);
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
-    pub fn admit(&self) -> Result<Admitted, RejectReason> {
-        match self.0.decide(|machine, clock| machine.admit(|| clock.now())) {
-            Ok(ticket) => Ok(Admitted { inner: self.0.clone(), ticket: Some(ticket), unwinding: thread::panicking() }),
-            Err(retry_after) => Err(RejectReason::CircuitOpen { retry_after }),
+    pub fn admit(&self) -> Result<Admitted<'static>, RejectReason> {
+        match self.0.front.door() {
+            Door::Pass { epoch, timed } => {
+                Ok(Admitted::new(Held::Counted(self.0.clone()), Ticket { epoch, probe: 0 }, self.0.begins(timed)))
+            }
+            door => match self.0.refusal(&door) {
+                Some(reason) => Err(reason),
+                None => self.0.knock(|| Held::Counted(self.0.clone())),
+            },
         }
+    }
+
+    /// [`admit`](Self::admit) for a call that begins and ends here: the admission borrows the breaker, and so costs less.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit).
+    #[inline]
+    pub fn admit_here(&self) -> Result<Admitted<'_>, RejectReason> {
+        match self.0.front.door() {
+            Door::Pass { epoch, timed } => {
+                Ok(Admitted::new(Held::Borrowed(&self.0), Ticket { epoch, probe: 0 }, self.0.begins(timed)))
+            }
+            door => match self.0.refusal(&door) {
+                Some(reason) => Err(reason),
+                None => self.0.knock(|| Held::Borrowed(&self.0)),
+            },
+        }
+    }
+
+    /// Makes one call, if it is admitted: `Ok` is a success, `Err` a failure, and so is a panic.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Rejected`] if it was not admitted, and then `f` was not run; [`CallError::Failed`] with the error of `f`.
+    ///
+    /// # Panics
+    ///
+    /// As `f` does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::{Breaker, CallError};
+    ///
+    /// let breaker = Breaker::builder("rates").build()?;
+    /// assert_eq!(breaker.call(|| "7".parse::<u8>())?, 7);
+    /// assert!(matches!(breaker.call(|| "seven".parse::<u8>()), Err(CallError::Failed(_))));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    #[inline]
+    pub fn call<T, E>(&self, f: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>> {
+        let admitted = self.admit_here()?;
+        let result = f();
+        admitted.record(&result);
+        result.map_err(CallError::Failed)
     }
 
     /// The state now. Asking is enough for an open breaker whose interval is over to become half-open: no traffic is
     /// needed to see it.
     pub fn state(&self) -> BreakerState {
-        self.0.decide(|machine, clock| machine.state(|| clock.now()))
+        self.0.decide(|machine| machine.state(|| self.0.now()))
     }
 
-    /// Opens it by hand, until [`reset`](Self::reset): for a dependency under repair, or one that must not be called.
+    /// The state now and the figures behind it, all of one moment. Asking is enough for what is due to happen, as with
+    /// [`state`](Self::state).
+    pub fn snapshot(&self) -> BreakerSnapshot {
+        self.0.decide(|machine| BreakerSnapshot::of(machine, self.0.now()))
+    }
+
+    /// Opens it by hand, until another word: for a dependency under repair, or one that must not be called.
     ///
-    /// No time ends this and no result does: calls in flight count for nothing. The state is
-    /// [`BreakerState::Open`].
+    /// No time ends this and no result does: calls in flight count for nothing.
     ///
     /// # Examples
     ///
@@ -168,76 +225,68 @@ impl Breaker {
     /// use watertight::Breaker;
     ///
     /// let breaker = Breaker::builder("search").build()?;
-    /// breaker.hold_open();
+    /// breaker.force_open();
     /// assert!(breaker.admit().is_err());
     /// breaker.reset();
     /// assert!(breaker.admit().is_ok());
     /// # Ok::<(), watertight::BuildError>(())
     /// ```
-    pub fn hold_open(&self) {
-        self.0.decide(|machine, _| ((), machine.hold_open()));
+    pub fn force_open(&self) {
+        self.0.force(BreakerState::ForcedOpen);
     }
 
-    /// Closes it, whatever state it is in, with nothing counted. Calls in flight count for nothing.
+    /// Closes it by hand, until another word: every call passes, and nothing is counted. This is a breaker that is switched
+    /// off.
+    pub fn force_closed(&self) {
+        self.0.force(BreakerState::ForcedClosed);
+    }
+
+    /// Lets every call pass and goes on counting, until another word: to see in the [figures](Self::snapshot) what a rule
+    /// would have done, before it may do it.
+    pub fn metrics_only(&self) {
+        self.0.force(BreakerState::MetricsOnly);
+    }
+
+    /// Closes it, whatever state it is in, with nothing counted and the open interval at its first length. Calls in flight
+    /// count for nothing.
     pub fn reset(&self) {
-        self.0.decide(|machine, _| ((), machine.reset()));
+        self.0.decide(|machine| machine.reset(self.0.now()));
+    }
+
+    /// Changes its rules while it is in use.
+    ///
+    /// What has been counted stays, as far as the new window has a place for it, and calls in flight count. The trip rule
+    /// holds from the next outcome on, and opens nothing by itself; the recovery holds from the next opening and the next
+    /// round of probes on. A window of another kind takes over what it can: the calls of a count window are taken to have
+    /// happened now.
+    ///
+    /// # Errors
+    ///
+    /// As [`BreakerBuilder::build`]; then nothing has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::{Breaker, Recovery, Trip};
+    ///
+    /// let breaker = Breaker::builder("search").trip(Trip::rate(0.9).last(50)).build()?;
+    /// (0..10).for_each(|_| breaker.admit().unwrap().failure());
+    /// breaker.reconfigure(Trip::rate(0.5).last(100).min_calls(11), Recovery::default())?;
+    /// assert_eq!(breaker.snapshot().counts.failures, 10);
+    /// breaker.admit()?.failure(); // the eleventh
+    /// assert!(breaker.admit().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn reconfigure(&self, trip: Trip, recovery: Recovery) -> Result<(), BuildError> {
+        trip.validate()?;
+        recovery.validate()?;
+        self.0.decide(|machine| machine.rule_by(&trip, &recovery, self.0.now()));
+        Ok(())
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name
-    }
-}
-
-impl Inner {
-    fn new(name: Cow<'static, str>, clock: Clock, observed: Observed, machine: Machine) -> Self {
-        let guarded = Guarded { machine, untold: VecDeque::new(), telling: false };
-        Self { name, clock, observed, guarded: Mutex::new(guarded) }
-    }
-
-    /// One decision (invariant 1), and telling what it changed (invariant 2).
-    fn decide<R>(&self, f: impl FnOnce(&mut Machine, &Clock) -> (R, Option<Transition>)) -> R {
-        let mut guarded = self.guarded.lock();
-        let (answer, change) = if broken("breaker-torn-decision") {
-            let mut copy = guarded.machine.clone();
-            drop(guarded);
-            let decided = f(&mut copy, &self.clock);
-            guarded = self.guarded.lock();
-            guarded.machine = copy;
-            decided
-        } else {
-            f(&mut guarded.machine, &self.clock)
-        };
-        if let Some(change) = change {
-            guarded.untold.push_back(change);
-            let tells = !std::mem::replace(&mut guarded.telling, !broken("breaker-everybody-tells"));
-            drop(guarded);
-            if tells {
-                self.tell();
-            }
-        }
-        answer
-    }
-
-    fn record(&self, ticket: Ticket, outcome: Outcome) {
-        self.decide(|machine, clock| {
-            let ticket = if broken("breaker-no-epoch") { machine.forge(&ticket) } else { ticket };
-            ((), machine.record(ticket, outcome, || clock.now()))
-        });
-    }
-
-    /// Tells until nothing is untold. An observer that panics is caught where events are sent, so `telling` never stays
-    /// set.
-    fn tell(&self) {
-        loop {
-            let mut guarded = self.guarded.lock();
-            let Some(Transition { from, to }) = guarded.untold.pop_front() else {
-                guarded.telling = false;
-                return;
-            };
-            drop(guarded);
-            self.observed.tell(Event::BreakerChanged { name: &self.name, from, to });
-        }
     }
 }
 
@@ -249,63 +298,5 @@ impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not `state()`: printing must not change anything.
         f.debug_struct("Breaker").field("name", &self.0.name).finish_non_exhaustive()
-    }
-}
-
-/// Leave to make one call, from [`Breaker::admit`]; it wants to know how the call ended.
-///
-/// It owns what it needs, so it moves into jobs and futures. Dropping it without a word is [`ignore`](Self::ignore),
-/// but dropping it because the thread unwinds from a panic that began after the admission is
-/// [`failure`](Self::failure).
-#[must_use = "dropping an admission records neither success nor failure"]
-pub struct Admitted {
-    inner: Arc<Inner>,
-    ticket: Option<Ticket>,
-    /// The thread was unwinding already when this was admitted: a cleanup's call, not the panicking one.
-    unwinding: bool,
-}
-
-impl Admitted {
-    /// The dependency did its part. An answer that the caller does not like (a 404) is a success too.
-    pub fn success(mut self) {
-        self.end(Outcome::Success);
-    }
-
-    /// The dependency failed: no answer, no answer in time, or an error of its own.
-    pub fn failure(mut self) {
-        self.end(Outcome::Failure);
-    }
-
-    /// Says nothing about the dependency: the call was never made, or the caller gave it up. A probe's place is free
-    /// again for the next caller.
-    pub fn ignore(mut self) {
-        self.end(Outcome::Ignore);
-    }
-
-    /// [`success`](Self::success) for `Ok`, [`failure`](Self::failure) for `Err`.
-    pub fn record<T, E>(self, result: &Result<T, E>) {
-        match result {
-            Ok(_) => self.success(),
-            Err(_) => self.failure(),
-        }
-    }
-
-    fn end(&mut self, outcome: Outcome) {
-        if let Some(ticket) = self.ticket.take() {
-            self.inner.record(ticket, outcome);
-        }
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let panicked = thread::panicking() && !self.unwinding;
-        self.end(if panicked { Outcome::Failure } else { Outcome::Ignore });
-    }
-}
-
-impl fmt::Debug for Admitted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted").field("breaker", &self.inner.name).finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::ManualClock;
 use crate::error::BuildError;
-use crate::event;
+use crate::event::{self, Event};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc as StdArc;
 use std::sync::Mutex as StdMutex;
@@ -17,10 +17,10 @@ fn watched(trip: Trip, probes: u32) -> (Breaker, ManualClock, Told) {
     let tell = told.clone();
     let breaker = Breaker::builder("watched")
         .trip(trip)
-        .recovery(Recovery::after(AFTER).probes(probes))
+        .recovery(Recovery::after(AFTER).growth(1.0).probes(probes))
         .clock(&time.clock())
         .observer(event::from_fn(move |e| {
-            if let Event::BreakerChanged { name, from, to } = *e {
+            if let Event::BreakerChanged { name, from, to, .. } = *e {
                 assert_eq!(name, "watched");
                 tell.lock().unwrap().push((from, to));
             }
@@ -34,7 +34,7 @@ fn watched(trip: Trip, probes: u32) -> (Breaker, ManualClock, Told) {
 fn everything_public_is_send_sync_and_debug() {
     fn all<T: Send + Sync + fmt::Debug + 'static>() {}
     all::<Breaker>();
-    all::<Admitted>();
+    all::<Admitted<'static>>();
     all::<BreakerBuilder>();
     all::<Trip>();
     all::<Recovery>();
@@ -48,7 +48,7 @@ fn debug_shows_a_name_and_changes_nothing() {
     assert_eq!(format!("{breaker:?}"), r#"Breaker { name: "watched", .. }"#);
     assert_eq!(told.lock().unwrap().len(), 1);
     assert_eq!(breaker.name(), "watched");
-    assert_eq!(format!("{:?}", breaker.admit().unwrap()), r#"Admitted { breaker: "watched", .. }"#);
+    assert_eq!(format!("{:?}", breaker.admit().unwrap()), r#"Admitted { breaker: "watched", probe: true, .. }"#);
 }
 
 #[test]
@@ -106,26 +106,41 @@ fn an_observer_that_panics_does_not_silence_the_next_change() {
         }))
         .build()
         .unwrap();
-    breaker.hold_open();
+    breaker.force_open();
     breaker.reset();
     assert_eq!(*count.lock().unwrap(), 2);
 }
 
 #[test]
-fn holding_open_is_ended_by_reset_only() {
-    use BreakerState::{Closed, Open};
+fn forcing_open_is_ended_by_another_word_only() {
+    use BreakerState::{Closed, ForcedOpen};
     let (breaker, time, told) = watched(Trip::consecutive(1), 1);
     let flying = breaker.admit().unwrap();
-    breaker.hold_open();
-    breaker.hold_open();
+    breaker.force_open();
+    breaker.force_open();
     flying.success();
     time.advance(AFTER * 1000);
-    assert_eq!(breaker.state(), Open);
+    assert_eq!(breaker.state(), ForcedOpen);
     assert_eq!(breaker.admit().unwrap_err(), RejectReason::CircuitOpen { retry_after: AFTER });
     breaker.reset();
     assert_eq!(breaker.state(), Closed);
     breaker.admit().unwrap().success();
-    assert_eq!(*told.lock().unwrap(), [(Closed, Open), (Open, Closed)]);
+    assert_eq!(*told.lock().unwrap(), [(Closed, ForcedOpen), (ForcedOpen, Closed)]);
+}
+
+#[test]
+fn forced_closed_and_metrics_only_never_open_and_only_one_of_them_counts() {
+    let (breaker, _time, told) = watched(Trip::rate(0.1).min_calls(1), 1);
+    breaker.force_closed();
+    (0..50).for_each(|_| breaker.admit().unwrap().failure());
+    assert_eq!(breaker.snapshot().counts, Counts::default());
+    breaker.metrics_only();
+    (0..50).for_each(|_| breaker.admit().unwrap().failure());
+    let seen = breaker.snapshot();
+    assert_eq!((seen.state, seen.counts.failures, seen.retry_after), (BreakerState::MetricsOnly, 50, None));
+    breaker.reset();
+    assert_eq!(breaker.snapshot().counts, Counts::default());
+    assert_eq!(told.lock().unwrap().len(), 3);
 }
 
 #[test]
@@ -154,7 +169,7 @@ fn retry_after_says_what_is_left() {
     time.advance(AFTER / 2);
     let second = breaker.admit().unwrap();
     time.advance(AFTER / 4);
-    assert_eq!(left(&breaker), AFTER * 3 / 4, "the lease runs from the admission that took the last place");
+    assert_eq!(left(&breaker), AFTER / 4, "the first lease to end");
     first.ignore();
     breaker.admit().unwrap().success(); // in the place that was given back
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
@@ -183,4 +198,118 @@ fn absurd_breakers_are_refused() {
     assert_eq!(e.to_string(), "rate is NaN, must be above 0 and at most 1");
     let e = Breaker::builder("x").recovery(Recovery::after(Duration::ZERO)).build().unwrap_err();
     assert_eq!(e.to_string(), "after is 0ns, must be above 0 and at most one day");
+}
+
+#[test]
+fn a_change_says_why_and_with_which_figures() {
+    let (time, told) = (ManualClock::new(), StdArc::new(StdMutex::new(Vec::new())));
+    let tell = told.clone();
+    let breaker = Breaker::builder("told")
+        .trip(Trip::rate(0.5).last(10).min_calls(4).or_slow_rate(0.9, AFTER))
+        .recovery(Recovery::after(AFTER).jitter(0.0).probes(2))
+        .clock(&time.clock())
+        .observer(event::from_fn(move |e| {
+            if let Event::BreakerChanged { cause, counts, retry_after, .. } = *e {
+                tell.lock().unwrap().push((cause, counts.calls, counts.failures, counts.slow, retry_after));
+            }
+        }))
+        .build()
+        .unwrap();
+    breaker.admit().unwrap().success();
+    let slow = breaker.admit().unwrap();
+    time.advance(AFTER + Duration::from_nanos(1));
+    slow.success();
+    breaker.admit().unwrap().failure();
+    breaker.admit().unwrap().record_as(Class::Final);
+    time.advance(AFTER);
+    breaker.admit().unwrap().success();
+    breaker.admit().unwrap().slow();
+    breaker.force_open();
+    breaker.reset();
+    breaker.admit().unwrap().ignore();
+    breaker.force_closed();
+    let want = [
+        (BreakerCause::FailureRate, 4, 2, 1, Some(AFTER)),
+        (BreakerCause::IntervalOver, 0, 0, 0, None),
+        (BreakerCause::ProbesSucceeded, 2, 0, 1, None),
+        (BreakerCause::Forced, 0, 0, 0, None),
+        (BreakerCause::Reset, 0, 0, 0, None),
+        (BreakerCause::Forced, 0, 0, 0, None),
+    ];
+    assert_eq!(*told.lock().unwrap(), want);
+}
+
+#[test]
+fn an_own_rule_is_asked_outside_the_lock_and_may_panic() {
+    let slot: StdArc<StdMutex<Option<Breaker>>> = StdArc::default();
+    let own = slot.clone();
+    let rule = move |counts: &Counts| {
+        let breaker = own.lock().unwrap().clone().unwrap();
+        assert_eq!(breaker.state(), BreakerState::Closed); // it may call what it rules
+        assert_ne!(counts.calls, 2, "on purpose: this is not a yes");
+        counts.failures == 3
+    };
+    let breaker = Breaker::builder("own").trip(Trip::own(rule)).build().unwrap();
+    *slot.lock().unwrap() = Some(breaker.clone());
+    for _ in 0..3 {
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        breaker.admit().unwrap().failure();
+    }
+    assert_eq!(breaker.state(), BreakerState::Open);
+    slot.lock().unwrap().take();
+}
+
+#[test]
+fn a_call_is_an_admission_and_a_result() {
+    let (breaker, _time, _) = watched(Trip::rate(1.0).last(2), 1);
+    assert_eq!(breaker.call(|| Ok::<_, ()>(7)).unwrap(), 7);
+    assert!(matches!(breaker.call(|| Err::<(), _>("no")), Err(CallError::Failed("no"))));
+    assert!(catch_unwind(AssertUnwindSafe(|| breaker.call(|| -> Result<(), ()> { panic!("on purpose") }))).is_err());
+    let refused = breaker.call(|| -> Result<(), ()> { unreachable!("it is open") });
+    assert!(matches!(refused, Err(CallError::Rejected(RejectReason::CircuitOpen { .. }))));
+}
+
+/// Of what a protected call inside says, our refusals and the caller's change of mind are no failures.
+#[test]
+fn refusals_and_cancellation_say_nothing_about_the_dependency() {
+    use crate::error::{CancelCause, Interrupted, PanicPayload};
+    let of = |e: CallError<()>| Class::of_call::<(), ()>(&Err(e));
+    assert_eq!(Class::of_call::<(), ()>(&Ok(())), Class::Success);
+    assert_eq!(of(CallError::Rejected(RejectReason::Full { limit: 1, waiting: 0 })), Class::Ignore);
+    assert_eq!(of(CallError::Interrupted(Interrupted::Cancelled(CancelCause::Requested))), Class::Ignore);
+    assert_eq!(of(CallError::Interrupted(Interrupted::DeadlinePassed)), Class::Failure);
+    assert_eq!(of(CallError::Failed(())), Class::Failure);
+    assert_eq!(of(CallError::Panicked(PanicPayload::new(Box::new("x")))), Class::Failure);
+}
+
+#[test]
+fn a_probe_knows_its_time() {
+    let time = ManualClock::new();
+    let short = Duration::from_millis(100);
+    let recovery = Recovery::after(AFTER).probe_timeout(short);
+    let breaker =
+        Breaker::builder("p").trip(Trip::consecutive(1)).recovery(recovery).clock(&time.clock()).build().unwrap();
+    let usual = breaker.admit().unwrap();
+    assert_eq!((usual.is_probe(), usual.timeout()), (false, None));
+    usual.failure();
+    time.advance(AFTER);
+    let probe = breaker.admit_here().unwrap();
+    assert_eq!((probe.is_probe(), probe.timeout()), (true, Some(short)));
+}
+
+#[test]
+fn states_causes_and_rates_read_well() {
+    use BreakerState::{ForcedClosed, ForcedOpen, HalfOpen, MetricsOnly, Open};
+    let shown = [Open, HalfOpen, ForcedOpen, ForcedClosed, MetricsOnly].map(|s| (s.to_string(), s.is_open()));
+    let want = [
+        ("open", true),
+        ("half-open", false),
+        ("forced open", true),
+        ("forced closed", false),
+        ("metrics only", false),
+    ];
+    assert_eq!(shown, want.map(|(s, open)| (s.to_owned(), open)));
+    assert_eq!(BreakerCause::ProbesSlow.to_string(), "probes were slow");
+    assert_eq!(Counts::default().failure_rate(), 0.0);
+    assert_eq!(Counts { calls: 100, failures: 7, slow: 50, ..Counts::default() }.failure_rate(), 0.07);
 }

@@ -1,27 +1,34 @@
-//! When a breaker opens ([`Trip`]) and how it comes back ([`Recovery`]), and the counting behind the first. Pure.
+//! When a breaker opens: [`Trip`]. The counting is in `tally.rs`. Pure.
 
+use super::own::Own;
 use crate::error::BuildError;
-use crate::window::CountWindow;
+use crate::event::Counts;
 use std::time::Duration;
 
-/// The largest count window: 65,536 outcomes, 8 KiB.
+/// The largest count window: 65,536 calls, 16 KiB.
 const MAX_WINDOW: u32 = 65_536;
-/// The most probes of one half-open phase.
-const MAX_PROBES: u32 = 10_000;
-/// The longest open interval.
-const MAX_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// The least and the longest time window.
+const MIN_SPAN: Duration = Duration::from_millis(10);
+const MAX_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_MIN_CALLS: u32 = 1_000_000_000;
 const DEFAULT_WINDOW: u32 = 100;
 const DEFAULT_MIN_CALLS: u32 = 20;
 
-/// When a closed breaker opens: after so many failures in a row, or at a failure rate.
+/// When a closed breaker opens.
 ///
-/// The two exclude each other, so they are one argument. Every recorded outcome is counted and looked at; what was
-/// ignored is neither a call nor a failure.
+/// It begins with a rule: [`consecutive`](Self::consecutive), [`rate`](Self::rate), [`slow_rate`](Self::slow_rate) or
+/// [`own`](Self::own). Another can be added to it, and then whichever is met first opens the breaker. Rates are taken over
+/// one window, of the [last](Self::last) so many calls or of those [within](Self::within) so much time. Every recorded
+/// outcome is counted and looked at; what was ignored is no call at all.
 ///
 /// | | Default | Allowed |
 /// |---|---|---|
-/// | [`last`](Self::last) | 100 outcomes | 1 to 65,536 |
-/// | [`min_calls`](Self::min_calls) | 20, or the whole window if that is smaller | 1 to `last` |
+/// | [`last`](Self::last) | the window: 100 calls | 1 to 65,536 |
+/// | [`within`](Self::within) | instead of it | 10 ms to a day |
+/// | [`min_calls`](Self::min_calls) | 20, or the whole count window if that is smaller | 1 to `last`, or to 1,000,000,000 |
+/// | [`or_slow_rate`](Self::or_slow_rate) | none | a rate above 0 and at most 1; above 0 and at most a day |
+/// | [`or_consecutive`](Self::or_consecutive) | none | at least 1 |
+/// | [`lump`](Self::lump) | none: each failure counts | above 0 and at most a day |
 ///
 /// # Examples
 ///
@@ -31,36 +38,46 @@ const DEFAULT_MIN_CALLS: u32 = 20;
 ///
 /// let five_in_a_row = Trip::consecutive(5);
 /// let half_of_the_last_50 = Trip::rate(0.5).last(50).min_calls(10);
-/// for trip in [five_in_a_row, half_of_the_last_50] {
+/// let over_a_minute = Trip::rate(0.1).within(Duration::from_secs(60)).min_calls(100);
+/// let failing_or_slow = Trip::rate(0.5).or_slow_rate(0.8, Duration::from_secs(2));
+/// let both = Trip::rate(0.5).or_consecutive(10);
+/// let own = Trip::own(|counts| counts.failures >= 3 && counts.calls < 30);
+/// for trip in [five_in_a_row, half_of_the_last_50, over_a_minute, failing_or_slow, both, own] {
 ///     Breaker::builder("payments").trip(trip).recovery(Recovery::after(Duration::from_secs(5))).build()?;
 /// }
 /// # Ok::<(), watertight::BuildError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a rule does nothing until a breaker has it"]
-pub struct Trip(Rule);
+pub struct Trip {
+    pub(super) consecutive: Option<u32>,
+    pub(super) rate: Option<f64>,
+    pub(super) slow: Option<(f64, Duration)>,
+    pub(super) own: Option<Own>,
+    /// Not for consecutive failures alone: a setter that said otherwise is refused when the breaker is built.
+    pub(super) span: Option<Span>,
+    min_calls: Option<u32>,
+    pub(super) lump: Option<Duration>,
+}
 
-#[derive(Clone, Debug, PartialEq)]
-enum Rule {
-    /// `windowed` remembers that a setter of the other kind was called: refused when the breaker is built.
-    Consecutive {
-        failures: u32,
-        windowed: bool,
-    },
-    Rate {
-        rate: f64,
-        last: u32,
-        min_calls: Option<u32>,
-    },
+/// What a window is measured in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Span {
+    Calls(u32),
+    Time(Duration),
 }
 
 impl Trip {
+    const NOTHING: Self =
+        Self { consecutive: None, rate: None, slow: None, own: None, span: None, min_calls: None, lump: None };
+    const WINDOWED: Self = Self { span: Some(Span::Calls(DEFAULT_WINDOW)), ..Self::NOTHING };
+
     /// Opens after `failures` failures in a row; one success starts the count again. At least 1.
     ///
     /// Reacts fast and needs no traffic to speak of, but a dependency that fails nine calls in ten at random may go on
     /// for long: use [`rate`](Self::rate) for that.
     pub fn consecutive(failures: u32) -> Self {
-        Self(Rule::Consecutive { failures, windowed: false })
+        Self { consecutive: Some(failures), ..Self::NOTHING }
     }
 
     /// Opens when at least this share of the calls in the window failed: above 0, at most 1. `0.5` is every second one.
@@ -68,59 +85,114 @@ impl Trip {
     /// Looked at after every recorded outcome once [`min_calls`](Self::min_calls) are in the window, so the call that
     /// completes the minimum may trip it even if it succeeded itself.
     pub fn rate(rate: f64) -> Self {
-        Self(Rule::Rate { rate, last: DEFAULT_WINDOW, min_calls: None })
+        Self { rate: Some(rate), ..Self::WINDOWED }
     }
 
-    /// The window of a [`rate`](Self::rate): the last `calls` outcomes. Default 100.
-    pub fn last(mut self, calls: u32) -> Self {
-        match &mut self.0 {
-            Rule::Consecutive { windowed, .. } => *windowed = true,
-            Rule::Rate { last, .. } => *last = calls,
-        }
+    /// Opens when at least this share of the calls in the window took longer than `over`, or was said to be
+    /// [slow](crate::Class::Slow). Looked at as [`rate`](Self::rate) is. A breaker with such a rule reads the clock twice a
+    /// call, and slow probes do not count as a recovery: at this share of slow ones it opens again.
+    pub fn slow_rate(rate: f64, over: Duration) -> Self {
+        Self { slow: Some((rate, over)), ..Self::WINDOWED }
+    }
+
+    /// Opens when `rule` says so of what has been counted. It is asked after every recorded outcome, from the first on:
+    /// [`min_calls`](Self::min_calls) is for rates.
+    ///
+    /// It is asked outside every lock, on the thread that records, so it may take its time at that thread's expense; what
+    /// it was asked about may be overtaken by other calls meanwhile. It opens the breaker once, however many calls it is
+    /// asked about at the same time. One that panics has not said yes.
+    pub fn own(rule: impl Fn(&Counts) -> bool + Send + Sync + 'static) -> Self {
+        Self { own: Some(Own::new(rule)), ..Self::WINDOWED }
+    }
+
+    /// [`slow_rate`](Self::slow_rate) besides: whichever is met first opens it.
+    pub fn or_slow_rate(mut self, rate: f64, over: Duration) -> Self {
+        self.slow = Some((rate, over));
+        self.span = self.span.or(Self::WINDOWED.span);
         self
     }
 
-    /// How many outcomes a [`rate`](Self::rate) needs before it says anything: without such a minimum one error in a
-    /// quiet hour would open the breaker. Default 20, or the whole window if that is smaller.
+    /// [`consecutive`](Self::consecutive) besides: whichever is met first opens it.
+    pub fn or_consecutive(mut self, failures: u32) -> Self {
+        self.consecutive = Some(failures);
+        self
+    }
+
+    /// The window: the last `calls` recorded calls. Default 100.
+    pub fn last(mut self, calls: u32) -> Self {
+        self.span = Some(Span::Calls(calls));
+        self
+    }
+
+    /// The window: the calls recorded within this long, in place of a number of them. It moves on in ten steps, so it holds
+    /// between nine tenths of it and all of it, in a fixed amount of memory.
+    pub fn within(mut self, span: Duration) -> Self {
+        self.span = Some(Span::Time(span));
+        self
+    }
+
+    /// How many calls have to be in the window before a rate says anything: without such a minimum one error in a quiet hour
+    /// would open the breaker. Default 20, or the whole window if that is smaller.
     pub fn min_calls(mut self, calls: u32) -> Self {
-        match &mut self.0 {
-            Rule::Consecutive { windowed, .. } => *windowed = true,
-            Rule::Rate { min_calls, .. } => *min_calls = Some(calls),
-        }
+        self.min_calls = Some(calls);
+        self
+    }
+
+    /// Failures within this long of one that was counted are the same failure and are not counted at all. For a dependency
+    /// that fails many calls at once by one mishap, like a connection that breaks under all of them.
+    pub fn lump(mut self, interval: Duration) -> Self {
+        self.lump = Some(interval);
         self
     }
 
     pub(crate) fn validate(&self) -> Result<(), BuildError> {
-        match self.0 {
-            Rule::Consecutive { failures: 0, .. } => Err(BuildError::out_of_range("consecutive", 0, "at least 1")),
-            Rule::Consecutive { windowed: true, .. } => {
-                Err(BuildError::Conflict("last and min_calls belong to Trip::rate, not to Trip::consecutive"))
+        if self.consecutive == Some(0) {
+            return Err(BuildError::out_of_range("consecutive", 0, "at least 1"));
+        }
+        for (field, rate) in [("rate", self.rate), ("slow_rate", self.slow.map(|slow| slow.0))] {
+            // Written so that NaN is refused too.
+            if let Some(rate) = rate.filter(|rate| !(*rate > 0.0 && *rate <= 1.0)) {
+                return Err(BuildError::out_of_range(field, rate, "above 0 and at most 1"));
             }
-            Rule::Consecutive { .. } => Ok(()),
-            // Written so that NaN falls through to the refusal.
-            Rule::Rate { rate, last, min_calls } if rate > 0.0 && rate <= 1.0 => {
-                if last == 0 || last > MAX_WINDOW {
-                    return Err(BuildError::out_of_range("last", last, "1 to 65536"));
-                }
-                match min_calls {
-                    Some(min) if min == 0 || min > last => {
-                        Err(BuildError::out_of_range("min_calls", min, "1 to the window's size (last)"))
-                    }
-                    _ => Ok(()),
-                }
+        }
+        for (field, limit) in [("slow_rate's time", self.slow.map(|slow| slow.1)), ("lump", self.lump)] {
+            if let Some(limit) = limit.filter(|limit| limit.is_zero() || *limit > MAX_DAY) {
+                return Err(BuildError::out_of_range(field, format!("{limit:?}"), "above 0 and at most one day"));
             }
-            Rule::Rate { rate, .. } => Err(BuildError::out_of_range("rate", rate, "above 0 and at most 1")),
+        }
+        self.validate_window()
+    }
+
+    fn validate_window(&self) -> Result<(), BuildError> {
+        if self.rate.is_none() && self.slow.is_none() && self.own.is_none() {
+            return match (self.span, self.min_calls) {
+                (None, None) => Ok(()),
+                _ => Err(BuildError::Conflict("last, within and min_calls belong to rates, not to Trip::consecutive")),
+            };
+        }
+        let most = match self.span {
+            Some(Span::Calls(last)) if last == 0 || last > MAX_WINDOW => {
+                return Err(BuildError::out_of_range("last", last, "1 to 65536"));
+            }
+            Some(Span::Time(span)) if span < MIN_SPAN || span > MAX_DAY => {
+                return Err(BuildError::out_of_range("within", format!("{span:?}"), "10 ms to one day"));
+            }
+            Some(Span::Calls(last)) => last,
+            _ => MAX_MIN_CALLS,
+        };
+        match self.min_calls {
+            Some(min) if min == 0 || min > most => {
+                let allowed = "1 to the window's size (last), or to 1000000000 within a time";
+                Err(BuildError::out_of_range("min_calls", min, allowed))
+            }
+            _ => Ok(()),
         }
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        match self.0 {
-            Rule::Consecutive { failures, .. } => Tally::Consecutive { limit: failures, run: 0 },
-            Rule::Rate { rate, last, min_calls } => {
-                let min = min_calls.unwrap_or(DEFAULT_MIN_CALLS).min(last);
-                Tally::Rate { rate, min, window: CountWindow::new(last) }
-            }
-        }
+    /// The minimum that holds.
+    pub(super) fn min(&self) -> u32 {
+        let most = if let Some(Span::Calls(last)) = self.span { last } else { MAX_MIN_CALLS };
+        self.min_calls.unwrap_or(DEFAULT_MIN_CALLS).min(most)
     }
 }
 
@@ -131,110 +203,12 @@ impl Default for Trip {
     }
 }
 
-/// What a [`Trip`] counts while the breaker is closed.
-#[derive(Clone, Debug)]
-pub(crate) enum Tally {
-    Consecutive { limit: u32, run: u32 },
-    Rate { rate: f64, min: u32, window: CountWindow },
-}
-
-impl Tally {
-    /// Counts an outcome and says whether the breaker is to open.
-    pub(crate) fn count(&mut self, failed: bool) -> bool {
-        match self {
-            Self::Consecutive { limit, run } => {
-                *run = if failed { run.saturating_add(1) } else { 0 };
-                *run >= *limit
-            }
-            Self::Rate { rate, min, window } => {
-                window.push(failed);
-                // A quotient, not a product: 7.0 / 100.0 is the very number that the literal 0.07 is, 0.07 * 100.0 is
-                // a little more than 7.
-                window.calls() >= *min && f64::from(window.failures()) / f64::from(window.calls()) >= *rate
-            }
-        }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        match self {
-            Self::Consecutive { run, .. } => *run = 0,
-            Self::Rate { window, .. } => window.clear(),
-        }
-    }
-}
-
-/// How an open breaker comes back: how long it refuses everything, and how many probes must then succeed.
-///
-/// | | Default | Allowed |
-/// |---|---|---|
-/// | [`after`](Self::after) | 5 s | above 0, at most one day |
-/// | [`probes`](Self::probes) | 1 | 1 to 10,000 |
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use watertight::Recovery;
-///
-/// let careful = Recovery::after(Duration::from_secs(5)).probes(3);
-/// # let _ = careful;
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a rule does nothing until a breaker has it"]
-pub struct Recovery {
-    after: Duration,
-    probes: u32,
-}
-
-impl Recovery {
-    /// Refuses everything for this long, then goes half-open.
-    ///
-    /// It is also the lease of a probe: with all probes out and none back for this long, the next caller may probe and
-    /// the late results count for nothing. So make it longer than the protected call's own timeout, or a probe that is
-    /// merely slow is given up too early.
-    pub fn after(interval: Duration) -> Self {
-        Self { after: interval, probes: 1 }
-    }
-
-    /// How many calls pass while half-open. All of them must succeed to close the breaker; one failure opens it again.
-    /// Default 1.
-    pub fn probes(mut self, n: u32) -> Self {
-        self.probes = n;
-        self
-    }
-
-    pub(crate) fn validate(&self) -> Result<(), BuildError> {
-        if self.after.is_zero() || self.after > MAX_AFTER {
-            return Err(BuildError::out_of_range("after", format!("{:?}", self.after), "above 0 and at most one day"));
-        }
-        if self.probes == 0 || self.probes > MAX_PROBES {
-            return Err(BuildError::out_of_range("probes", self.probes, "1 to 10000"));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn interval(&self) -> Duration {
-        self.after
-    }
-
-    pub(crate) fn places(&self) -> u32 {
-        self.probes
-    }
-}
-
-/// Five seconds, one probe.
-impl Default for Recovery {
-    fn default() -> Self {
-        Self::after(Duration::from_secs(5))
-    }
-}
-
 #[cfg(all(test, not(watertight_loom)))]
 mod tests {
     use super::*;
 
-    fn field(e: Result<(), BuildError>) -> &'static str {
-        match e {
+    fn field(trip: Trip) -> &'static str {
+        match trip.validate() {
             Err(BuildError::OutOfRange { field, .. }) => field,
             Err(BuildError::Conflict(_)) => "conflict",
             Err(_) => "other",
@@ -244,53 +218,50 @@ mod tests {
 
     #[test]
     fn absurd_rules_are_refused_by_name() {
+        const SEC: Duration = Duration::from_secs(1);
         for bad in [f64::NAN, 0.0, -0.0, -0.1, 1.000_000_1, f64::INFINITY, f64::NEG_INFINITY] {
-            assert_eq!(field(Trip::rate(bad).validate()), "rate", "{bad}");
+            assert_eq!(field(Trip::rate(bad)), "rate", "{bad}");
+            assert_eq!(field(Trip::slow_rate(bad, SEC)), "slow_rate", "{bad}");
         }
         for fine in [f64::MIN_POSITIVE, 0.07, 1.0] {
-            assert_eq!(field(Trip::rate(fine).validate()), "fine", "{fine}");
+            assert_eq!(field(Trip::rate(fine).or_slow_rate(fine, SEC)), "fine", "{fine}");
         }
-        assert_eq!(field(Trip::rate(0.5).last(0).validate()), "last");
-        assert_eq!(field(Trip::rate(0.5).last(65_537).validate()), "last");
-        assert_eq!(field(Trip::rate(0.5).last(65_536).validate()), "fine");
-        assert_eq!(field(Trip::rate(0.5).min_calls(0).validate()), "min_calls");
-        assert_eq!(field(Trip::rate(0.5).min_calls(101).validate()), "min_calls");
-        assert_eq!(field(Trip::rate(0.5).min_calls(100).validate()), "fine");
-        assert_eq!(field(Trip::rate(0.5).last(5).validate()), "fine");
-        assert_eq!(field(Trip::consecutive(0).validate()), "consecutive");
-        assert_eq!(field(Trip::consecutive(u32::MAX).validate()), "fine");
-        assert_eq!(field(Trip::consecutive(5).last(10).validate()), "conflict");
-        assert_eq!(field(Trip::consecutive(5).min_calls(10).validate()), "conflict");
-    }
-
-    #[test]
-    fn absurd_recoveries_are_refused_by_name() {
-        let day = Duration::from_secs(86_400);
-        assert_eq!(field(Recovery::after(Duration::ZERO).validate()), "after");
-        assert_eq!(field(Recovery::after(day + Duration::from_nanos(1)).validate()), "after");
-        assert_eq!(field(Recovery::after(day).validate()), "fine");
-        assert_eq!(field(Recovery::after(Duration::from_nanos(1)).validate()), "fine");
-        assert_eq!(field(Recovery::after(day).probes(0).validate()), "probes");
-        assert_eq!(field(Recovery::after(day).probes(10_001).validate()), "probes");
-        assert_eq!(field(Recovery::after(day).probes(10_000).validate()), "fine");
-    }
-
-    #[test]
-    fn seven_of_a_hundred_is_seven_per_cent() {
-        // For every whole percentage, exactly that many failures in a window of 100 trip it and one fewer does not.
-        for percent in 1..=100_u32 {
-            let trip = Trip::rate(f64::from(percent) / 100.0).min_calls(100);
-            for (failures, trips) in [(percent, true), (percent - 1, false)] {
-                let mut tally = trip.tally();
-                let tripped = (0..100).map(|i| tally.count(i < failures)).fold(false, |a, b| a | b);
-                assert_eq!(tripped, trips, "{failures} failures at {percent} %");
-            }
+        let cases = [
+            (Trip::rate(0.5).last(0), "last"),
+            (Trip::rate(0.5).last(65_537), "last"),
+            (Trip::rate(0.5).last(65_536), "fine"),
+            (Trip::rate(0.5).min_calls(0), "min_calls"),
+            (Trip::rate(0.5).min_calls(101), "min_calls"),
+            (Trip::rate(0.5).min_calls(100), "fine"),
+            (Trip::rate(0.5).last(5), "fine"),
+            (Trip::rate(0.5).within(SEC).min_calls(MAX_MIN_CALLS), "fine"),
+            (Trip::rate(0.5).within(SEC).min_calls(MAX_MIN_CALLS + 1), "min_calls"),
+            (Trip::rate(0.5).within(Duration::from_millis(9)), "within"),
+            (Trip::rate(0.5).within(MAX_DAY + SEC), "within"),
+            (Trip::rate(0.5).within(MAX_DAY).lump(MAX_DAY), "fine"),
+            (Trip::rate(0.5).lump(Duration::ZERO), "lump"),
+            (Trip::rate(0.5).lump(MAX_DAY + SEC), "lump"),
+            (Trip::slow_rate(0.5, Duration::ZERO), "slow_rate's time"),
+            (Trip::slow_rate(0.5, MAX_DAY + SEC), "slow_rate's time"),
+            (Trip::consecutive(0), "consecutive"),
+            (Trip::rate(0.5).or_consecutive(0), "consecutive"),
+            (Trip::consecutive(u32::MAX).lump(SEC), "fine"),
+            (Trip::consecutive(5).last(10), "conflict"),
+            (Trip::consecutive(5).within(SEC), "conflict"),
+            (Trip::consecutive(5).min_calls(10), "conflict"),
+            (Trip::consecutive(5).or_slow_rate(0.5, SEC).min_calls(10), "fine"),
+            (Trip::own(|_| true).last(10), "fine"),
+        ];
+        for (trip, wanted) in cases {
+            assert_eq!(field(trip.clone()), wanted, "{trip:?}");
         }
     }
 
     #[test]
-    fn a_window_below_the_default_minimum_lowers_it() {
-        let mut tally = Trip::rate(1.0).last(3).tally();
-        assert_eq!([true; 3].map(|f| tally.count(f)), [false, false, true]);
+    fn a_rule_of_ones_own_is_the_same_as_itself() {
+        let own = Trip::own(|_| true);
+        assert_eq!(own, own.clone());
+        assert_ne!(own, Trip::own(|_| true));
+        assert!(format!("{own:?}").contains("Own(..)"));
     }
 }

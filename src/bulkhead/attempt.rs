@@ -11,15 +11,21 @@ use crate::breaker::Admitted;
 use crate::context::Context;
 use crate::error::Interrupted;
 use crate::sync::{Arc, Mutex, broken};
+use std::time::Duration;
 
 /// The breaker's leave for one attempt, if there is a breaker. Dropped before it was used it says nothing, not even
 /// while a panic that has nothing to do with it unwinds.
 #[derive(Debug)]
-pub(super) struct Leave(Option<Admitted>);
+pub(super) struct Leave(Option<Admitted<'static>>);
 
 impl Leave {
-    pub(super) fn new(admission: Option<Admitted>) -> Self {
+    pub(super) fn new(admission: Option<Admitted<'static>>) -> Self {
         Self(admission)
+    }
+
+    /// Less time than the call has, if this attempt is a probe.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.0.as_ref().and_then(Admitted::timeout)
     }
 
     /// Tells how an attempt that was entered ended. A deadline that passes while the dependency works is its failure, and

@@ -9,7 +9,7 @@ use super::Inner;
 use super::attempt::Leave;
 use super::flow::{Ended, Flow, Step};
 use super::state::add;
-use crate::breaker::{Breaker, BreakerState};
+use crate::breaker::Breaker;
 use crate::context::Context;
 use crate::error::{CallError, RejectReason};
 use crate::event::Event;
@@ -37,6 +37,11 @@ impl<'a> Bounds<'a> {
         let Self { inner, outer, bound } = self;
         bound.get_or_insert_with(|| outer.within(&inner.inside, inner.timeout))
     }
+
+    /// Tighter still, for an attempt that is a probe with a time-out of its own.
+    fn of_probe(&mut self, leave: &Leave) -> Option<Context> {
+        leave.timeout().map(|d| self.cx().with_timeout(d))
+    }
 }
 
 /// A call under way: counted at its end (invariant 1), and what it paid for a retry that was never made paid back.
@@ -58,7 +63,7 @@ impl<'a> Call<'a> {
 
     /// Pays for a retry. Not while the breaker is open: it would be refused.
     fn spend(&mut self, cx: &Context) -> bool {
-        let open = self.inner.breaker.as_ref().is_some_and(|breaker| breaker.state() == BreakerState::Open);
+        let open = self.inner.breaker.as_ref().is_some_and(|breaker| breaker.state().is_open());
         if open {
             return false;
         }
@@ -122,7 +127,8 @@ impl Inner {
                 Step::Acquire => flow.acquired(acquire(&mut bounds)),
                 Step::Run { attempt } => {
                     let (leave, place, w) = flow.take(&mut work);
-                    let (back, ended) = run(attempt, leave, place, bounds.cx(), w);
+                    let probe = bounds.of_probe(&leave);
+                    let (back, ended) = run(attempt, leave, place, probe.as_ref().unwrap_or(bounds.cx()), w);
                     call.ran(&ended);
                     work = back;
                     flow.finished(ended, || pauses.next().filter(|_| work.is_some()), retry_time(&mut bounds, retry));
@@ -163,7 +169,8 @@ impl Inner {
                 Step::Run { attempt } => {
                     let (leave, place, w) = flow.take(&mut work);
                     call.running = true;
-                    let (back, ended) = run(attempt, leave, place, bounds.cx().clone(), w).await;
+                    let cx = bounds.of_probe(&leave).unwrap_or_else(|| bounds.cx().clone());
+                    let (back, ended) = run(attempt, leave, place, cx, w).await;
                     call.ran(&ended);
                     work = back;
                     flow.finished(

@@ -374,7 +374,7 @@ impl Bulkhead {
         })
     }
 
-    /// Its breaker, to look at or to [hold open](Breaker::hold_open).
+    /// Its breaker, to look at or to [force open](Breaker::force_open).
     pub fn breaker(&self) -> Option<&Breaker> {
         self.0.breaker.as_ref()
     }

@@ -15,6 +15,9 @@ pub mod migration {}
 #[doc = include_str!("retry.md")]
 pub mod retry {}
 
+#[doc = include_str!("breaker.md")]
+pub mod breaker {}
+
 #[doc = include_str!("limitations.md")]
 pub mod limitations {}
 

@@ -63,7 +63,7 @@ fn bulkhead(route: Route, ledger: &Arc<Ledger>) -> Result<Bulkhead, BuildError> 
     Bulkhead::builder(route.name(), Isolation::Threads(threads))
         .queue(queue)
         .timeout(deadline)
-        .breaker(Trip::consecutive(TRIPS_AFTER), Recovery::after(OPEN_FOR).probes(1))
+        .breaker(Trip::consecutive(TRIPS_AFTER), Recovery::after(OPEN_FOR).growth(1.0).probes(1))
         .retry(Retry::exponential(BACKOFF).attempts(ATTEMPTS).budget(Budget::percent(RETRY_BUDGET)))
         .observer(observer)
         .build()

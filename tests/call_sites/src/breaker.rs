@@ -56,8 +56,8 @@ mod tests {
         let (limit, breaker, cx) = (Limit::new(1), build().unwrap(), Context::background());
         assert_eq!(charge(&limit, &breaker, &cx, |_| Ok::<_, ()>(7)).unwrap(), 7);
         assert!(matches!(charge(&limit, &breaker, &cx, |_| Err("no")), Err(CallError::Failed("no"))));
-        breaker.hold_open();
-        let refused = charge(&limit, &breaker, &cx, |_| -> Result<u32, ()> { unreachable!("it is held open") });
+        breaker.force_open();
+        let refused = charge(&limit, &breaker, &cx, |_| -> Result<u32, ()> { unreachable!("it is forced open") });
         let refused = refused.unwrap_err();
         assert!(!refused.started() && refused.retry_after().is_some());
         assert_eq!(limit.in_flight(), 0);
