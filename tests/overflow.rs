@@ -206,10 +206,25 @@ fn a_place_is_held_and_given_back() {
 fn a_pool_that_shuts_down_waits_for_a_held_place_and_takes_its_job() {
     let pool = Pool::builder("places").threads(1).queue(1).build().unwrap();
     let slot = pool.reserve().unwrap();
-    let past = Context::background().with_timeout(Duration::ZERO);
-    assert!(pool.shutdown(&past).is_err());
+    let shuts = {
+        let pool = pool.clone();
+        std::thread::spawn(move || pool.shutdown(&Context::background()).unwrap())
+    };
+    while !matches!(pool.try_reserve(), Err(RejectReason::ShuttingDown)) {
+        std::thread::yield_now();
+    }
     assert_eq!(slot.submit(|| 7).join().unwrap(), 7);
-    pool.shutdown(&Context::background()).unwrap();
+    shuts.join().unwrap();
+}
+
+#[test]
+fn what_is_submitted_into_a_held_place_after_the_shutdowns_time_is_shed() {
+    let pool = Pool::builder("places").threads(1).queue(1).build().unwrap();
+    let slot = pool.reserve().unwrap();
+    let past = Context::background().with_timeout(Duration::ZERO);
+    assert_eq!(pool.shutdown(&past).unwrap().running.len(), 0);
+    let shed = slot.submit(|| 7).join();
+    assert!(matches!(shed, Err(JobError::Shed(Interrupted::Cancelled(CancelCause::Shutdown)))));
 }
 
 #[test]

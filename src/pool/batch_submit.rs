@@ -1,8 +1,9 @@
 //! Submitting many jobs at once: all of them or none, with one wake.
 
 use super::Pool;
+use super::fire::fire_and_forget;
 use super::handle::JobHandle;
-use super::job::{cell_of, entry, fire_and_forget};
+use super::job::{cell_of, entry};
 use super::slot::Slots;
 use super::submit::{JobBuilder, refuse};
 use crate::error::{RejectReason, Rejected};

@@ -12,9 +12,8 @@
 
 use super::group::Member;
 use super::handle::JobHandle;
-use super::report::Unrun;
 use super::shared::Shared;
-use super::slot::{Slot, Taken};
+use super::slot::Slot;
 use super::told::Told;
 use super::worker::{Evicts, Worker};
 use crate::context::Context;
@@ -38,39 +37,6 @@ pub(super) struct Meta {
 impl Meta {
     fn told(&self) -> Told<'_> {
         Told { shared: &self.shared, cx: &self.cx, name: self.name.as_deref() }
-    }
-}
-
-/// A job without a handle, whose place goes back when it has ended. What is not given is not stored.
-pub(super) fn fire_and_forget<F>(work: F, cx: Context, name: Option<Cow<'static, str>>) -> InlineJob<Worker>
-where
-    F: FnOnce() + Send + 'static,
-{
-    fn at_work<F>(worker: &Worker, cx: Context, name: Option<Cow<'static, str>>, work: F)
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        let told = Told { shared: &worker.shared, cx: &cx, name: name.as_deref() };
-        if let Some(evicts) = &worker.evicts {
-            match &evicts.unrun {
-                Some(unrun) => {
-                    told.shed(evicts.cause);
-                    unrun.borrow_mut().push(Unrun::new(name, cx, work));
-                }
-                None => told.drop_unrun(work, evicts.cause),
-            }
-            evicts.dropped.set(true);
-            return evicts.kept.set(true);
-        }
-        let place = Taken::new(&worker.shared).by(worker.number);
-        told.work(worker.number, work);
-        drop(cx); // its values' drops are the job's too
-        drop(place);
-    }
-    match (cx.is_background(), name) {
-        (true, None) => InlineJob::new(move |worker: &Worker| at_work(worker, Context::background(), None, work)),
-        (false, None) => InlineJob::new(move |worker: &Worker| at_work(worker, cx, None, work)),
-        (_, Some(name)) => InlineJob::new(move |worker: &Worker| at_work(worker, cx, Some(name), work)),
     }
 }
 

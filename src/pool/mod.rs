@@ -19,6 +19,7 @@ mod builder;
 mod call;
 mod desk;
 mod familiar;
+mod fire;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod full_loom_tests;
 mod group;

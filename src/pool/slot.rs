@@ -3,8 +3,9 @@
 //! **Invariants.** 1. A place is given back exactly once: by the drop of what holds it, or, where a job took it over, when
 //! the job has ended. 2. Whoever gives back the last place of a draining pool closes the queue.
 
+use super::fire::fire_and_forget;
 use super::handle::JobHandle;
-use super::job::{fire_and_forget, submit_into};
+use super::job::submit_into;
 use super::shared::{FORKED, Shared};
 use crate::context::Context;
 use crate::error::RejectReason;
@@ -47,7 +48,7 @@ impl Drop for Taken<'_> {
 /// kin.
 ///
 /// It counts as in flight, like a job, from the moment it is made. Dropped unused it goes back; a pool that shuts down
-/// waits for it, and still takes its job.
+/// waits for it and still takes its job, while it drains; after that the job is shed.
 ///
 /// # Examples
 ///

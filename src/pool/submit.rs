@@ -1,8 +1,9 @@
 //! Giving work to a pool: [`JobBuilder`] with the submitting verbs. Their asynchronous forms are in `submit_async.rs`.
 
 use super::Pool;
+use super::fire::fire_and_forget;
 use super::handle::JobHandle;
-use super::job::{fire_and_forget, submit_into};
+use super::job::submit_into;
 use super::on_full::{Admitted, OnFull};
 use super::shared::Shared;
 use super::slot::{Slot, SlotWait, Slots, Taken};
