@@ -11,7 +11,7 @@ use super::token::Token;
 use super::{Context, Inner};
 use crate::cancel::CancelToken;
 use crate::sync::{Arc, broken, thread_local};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 thread_local! {
     /// The allocation of the last job's context, emptied.
@@ -49,6 +49,12 @@ impl Home {
         }
         self.moved()
     }
+}
+
+/// The home of this thread, if that is its ambient context.
+pub(crate) fn home_here() -> Option<Context> {
+    let home = |current: &RefCell<Context>| Some(current.borrow()).filter(|cx| cx.is_home()).map(|cx| cx.clone());
+    CURRENT.try_with(home).ok().flatten()
 }
 
 /// Runs `f` in the background as far as it is concerned: at home, if this thread is.

@@ -4,7 +4,7 @@
 //! waiter sheds it. 2. A wait on one of the pool's own workers for a job that is still queued claims it and runs it here
 //! (P5), so every wait is a wait for running work.
 
-use super::job::{Job, ResultWait};
+use super::job::Job;
 use crate::context::{Context, ContextWait};
 use crate::error::{CancelCause, Interrupted, JobError};
 use crate::sync::{Arc, Waiter};
@@ -79,11 +79,12 @@ impl<T> JobHandle<T> {
         if self.job.meta().shared.is_forked() {
             return Err(JobError::Abandoned); // its workers are not here, and would be waited for for ever
         }
-        match block_on(self.wait(), &self.job.meta().cx) {
+        match block_on(self.wait(), self.ends()) {
             Ok(result) => {
                 self.job.meta().shared.patience.woken();
                 result
             }
+            Err(_) if self.job.meta().cx.is_background() => self.abandon(),
             Err(why) => {
                 self.job.shed(why);
                 // Shed, the result is there. Running, the job is waited for, whatever its context says.
@@ -109,7 +110,7 @@ impl<T> JobHandle<T> {
         if self.job.meta().shared.is_forked() && !self.job.latch().is_done() {
             return Some(Err(JobError::Abandoned));
         }
-        let own = self.job.meta().cx.clone();
+        let own = self.ends().clone();
         let ended = if own.clock().is(cx.clock()) {
             block_on(self.wait(), &(cx, &own))
         } else {
@@ -120,7 +121,7 @@ impl<T> JobHandle<T> {
             return Some(result);
         }
         // The job's own end sheds it if it was queued; a running one is waited for as long as `cx` says.
-        if let Err(why) = own.check() {
+        if let (Err(why), false) = (own.check(), self.job.meta().cx.is_background()) {
             self.job.shed(why);
         }
         match block_on(self.wait(), &(cx, self.abandoned())) {
@@ -138,9 +139,17 @@ impl<T> JobHandle<T> {
         if let Some(result) = self.take() {
             return Some(result);
         }
-        let Err(why) = self.job.meta().cx.check() else { return None };
-        self.job.shed(why);
+        let Err(why) = self.ends().check() else { return None };
+        if !self.job.meta().cx.is_background() {
+            self.job.shed(why);
+        }
         self.take().or_else(|| self.take_abandoned())
+    }
+
+    /// What ends the wait first: the job's own context, or, if it has none, that it is abandoned.
+    fn ends(&self) -> &Context {
+        let meta = self.job.meta();
+        if meta.cx.is_background() { &meta.shared.abandoned } else { &meta.cx }
     }
 
     /// What the wait for a running job ends at: its pool abandons it. Not before the job's own context has ended, so nobody
@@ -171,6 +180,9 @@ impl<T> JobHandle<T> {
     }
 
     pub(crate) fn cancel_because(&self, cause: CancelCause) {
+        if self.job.meta().cx.is_background() {
+            return self.job.cancel(cause);
+        }
         let token = self.job.meta().cx.token();
         token.cancel_because(cause);
         let cause = token.cause().unwrap_or(Interrupted::Cancelled(cause));
@@ -197,8 +209,10 @@ impl<T> JobHandle<T> {
 
     /// Looks once; if the job has not ended, `w` is woken when it has, or when its own context ends.
     pub(super) fn poll_result(&mut self, w: &Waiter) -> Poll<Result<T, JobError>> {
-        let waiting =
-            self.polled.get_or_insert_with(|| Waiting::new(ResultWait(self.job.clone()), &self.job.meta().cx));
+        if self.polled.is_none() {
+            self.polled = Some(Waiting::new(self.wait(), self.ends()));
+        }
+        let Some(waiting) = &mut self.polled else { unreachable!("just made") };
         match waiting.poll_wait(w) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(result)) => {
@@ -267,5 +281,20 @@ impl<T> fmt::Debug for JobHandle<T> {
             .field("pool", &self.job.meta().shared.name)
             .field("finished", &self.is_finished())
             .finish()
+    }
+}
+
+/// The wait for a job's result.
+struct ResultWait<T>(Arc<dyn Job<T>>);
+
+impl<T> Wait for ResultWait<T> {
+    type Output = Result<T, JobError>;
+
+    fn poll_wait(&mut self, w: &Waiter) -> Poll<Self::Output> {
+        self.0.latch().poll_wait(w)
+    }
+
+    fn give_up(&mut self) {
+        self.0.latch().leave();
     }
 }

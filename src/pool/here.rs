@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::stats::add;
 use super::told::Told;
 use crate::context::Context;
-use crate::error::{Interrupted, JobError};
+use crate::error::{CancelCause, Interrupted, JobError};
 use crate::sync::{Arc, counted};
 use crate::wait::latch::Latch;
 
@@ -65,6 +65,8 @@ impl<T: Send> Job<T> for Here<T> {
     fn shed(&self, _: Interrupted) -> bool {
         false
     }
+
+    fn cancel(&self, _: CancelCause) {}
 
     fn abandon(&self) {}
 

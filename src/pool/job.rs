@@ -16,14 +16,12 @@ use super::shared::Shared;
 use super::slot::Slot;
 use super::told::Told;
 use super::worker::{Evicts, Worker};
-use crate::context::Context;
+use crate::context::{Context, home_here};
 use crate::error::{CancelCause, Interrupted, JobError};
 use crate::queue::InlineJob;
-use crate::sync::{Arc, Mutex, Waiter, broken, counted, drop_quietly};
-use crate::wait::Wait;
+use crate::sync::{Arc, Mutex, broken, counted, drop_quietly};
 use crate::wait::latch::Latch;
 use std::borrow::Cow;
-use std::task::Poll;
 
 /// What a job carries besides its closure.
 pub(super) struct Meta {
@@ -46,6 +44,8 @@ pub(super) trait Job<T>: Send + Sync {
     fn latch(&self) -> &Latch<Result<T, JobError>>;
     /// Runs it here if it is still queued.
     fn claim(&self);
+    /// Drops it unrun, or, if it runs, tells it; for a job that brought no context, whose token is that of where it runs.
+    fn cancel(&self, cause: CancelCause);
     /// Drops it unrun, if it has not been claimed. True for the one who did.
     fn shed(&self, cause: Interrupted) -> bool;
     /// Nobody waits for it any longer, though it runs: completes the handle in its place, unless it has ended.
@@ -88,6 +88,8 @@ struct Cell<F, T> {
 
 struct State<F> {
     work: Option<F>,
+    /// What it runs in, if it brought no context: how it is cancelled.
+    runs_in: Option<Context>,
     /// The place has not been given back.
     holds: bool,
     popped: bool,
@@ -128,7 +130,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    core_cell(shared, queued, f, cx.child(), name, None)
+    // A job that brought no context runs in its worker's: it needs none of its own.
+    let cx = if cx.is_background() { Context::background() } else { cx.child() };
+    core_cell(shared, queued, f, cx, name, None)
 }
 
 /// The job in its cell, in a context that others may share, and perhaps one of several. It may borrow: whoever makes such
@@ -160,7 +164,7 @@ where
     T: Send + 'j,
 {
     shared.accepted(&cx, name.as_deref());
-    let state = State { work: Some(f), holds: queued, popped: !queued, ended: false, detached: false };
+    let state = State { work: Some(f), runs_in: None, holds: queued, popped: !queued, ended: false, detached: false };
     let cell = Cell { state: Mutex::new(state), latch: Latch::new(), meta: Meta { cx, name, shared, member } };
     counted(crate::sync::Shared::new(cell))
 }
@@ -176,25 +180,36 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    /// Claims the job: the closure, for the one who runs it.
+    /// Claims the job: the closure, for the one who sheds it.
     fn take(&self) -> Option<F> {
         self.state.lock().work.take()
     }
 
+    /// In what a claimed job is to run: its own context, or, if it has none, this worker's home; where somebody else's job
+    /// runs already, a new one.
+    fn moves_in(&self, here: impl FnOnce() -> Option<Context>) -> Option<Context> {
+        self.meta.cx.is_background().then(|| here().unwrap_or_else(|| self.meta.cx.child()))
+    }
+
     /// Runs the claimed closure, or sheds it if its context has ended.
-    fn run_or_shed(&self, work: F) {
+    fn run_or_shed(&self, work: F, runs_in: Option<Context>) {
         match self.meta.told().check() {
-            Ok(()) => self.run(work),
+            Ok(()) => self.run(work, runs_in),
             Err(cause) => self.shed_claimed(work, cause),
         }
     }
 
     /// Runs the claimed closure in the job's context and completes the handle.
-    fn run(&self, work: F) {
+    fn run(&self, work: F, runs_in: Option<Context>) {
         if broken("job: it is over before its closure has run") {
             self.over(true);
         }
-        let ran = self.meta.told().run_here(self.meta.shared.own_seat(), work);
+        let told = match &runs_in {
+            Some(child) if !child.is_home() => Told { cx: child, ..self.meta.told() },
+            _ => self.meta.told(),
+        };
+        let ran = told.run_here(self.meta.shared.own_seat(), work);
+        drop(runs_in);
         let well = ran.is_ok();
         if broken("job: the handle is completed before the place is back") {
             self.complete(ran.map_err(JobError::Panicked));
@@ -241,8 +256,10 @@ where
             return false;
         }
         state.ended = true;
+        let ran_in = state.runs_in.take();
         let free = state.popped && std::mem::take(&mut state.holds);
         drop(state);
+        drop(ran_in);
         self.give_back(free);
         true
     }
@@ -276,8 +293,22 @@ where
     }
 
     fn claim(&self) {
-        if let Some(work) = self.take() {
-            self.run_or_shed(work);
+        let runs_in = self.moves_in(|| None);
+        let mut state = self.state.lock();
+        let Some(work) = state.work.take() else { return };
+        state.runs_in = runs_in.clone();
+        drop(state);
+        self.run_or_shed(work, runs_in);
+    }
+
+    fn cancel(&self, cause: CancelCause) {
+        let mut state = self.state.lock();
+        let (work, runs_in) = (state.work.take(), state.runs_in.clone());
+        drop(state);
+        match (work, runs_in) {
+            (Some(work), _) => self.shed_claimed(work, Interrupted::Cancelled(cause)),
+            (None, Some(cx)) => cx.token().cancel_because(cause),
+            (None, None) => {}
         }
     }
 
@@ -306,9 +337,14 @@ where
     }
 
     fn popped(&self, popped: Popped<'_>) {
+        let to_run = matches!(popped, Popped::ByWorker);
+        let runs_in = if to_run { self.moves_in(home_here) } else { None };
         let mut state = self.state.lock();
         state.popped = true;
         let work = state.work.take();
+        if work.is_some() {
+            state.runs_in = runs_in.clone();
+        }
         let evicted = matches!(popped, Popped::Evicted(_));
         // Shed or claimed by somebody else, it is an empty husk; if that has ended too, its place is free.
         let free = (state.ended || (evicted && work.is_some())) && std::mem::take(&mut state.holds);
@@ -325,7 +361,7 @@ where
         self.give_back(free && (!evicted || broken("full: a displaced job gives its place back too")));
         match (work, cause) {
             (Some(work), Some(cause)) => self.shed_claimed(work, cause),
-            (Some(work), None) => self.run_or_shed(work),
+            (Some(work), None) => self.run_or_shed(work, runs_in),
             (None, _) => {}
         }
     }
@@ -351,20 +387,5 @@ impl<T: Send + 'static> Drop for Entry<T> {
         if let Some(job) = self.0.take() {
             job.popped(Popped::Dropped);
         }
-    }
-}
-
-/// The wait for a job's result.
-pub(super) struct ResultWait<T>(pub(super) Arc<dyn Job<T>>);
-
-impl<T> Wait for ResultWait<T> {
-    type Output = Result<T, JobError>;
-
-    fn poll_wait(&mut self, w: &Waiter) -> Poll<Self::Output> {
-        self.0.latch().poll_wait(w)
-    }
-
-    fn give_up(&mut self) {
-        self.0.latch().leave();
     }
 }
