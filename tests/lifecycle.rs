@@ -200,6 +200,27 @@ fn every_way_of_waiting_for_an_abandoned_job_ends() {
 }
 
 #[test]
+fn a_batch_whose_jobs_are_abandoned_ends() {
+    let pool = pool(2, 2);
+    let mut batch = pool.batch();
+    let mut gates = Vec::new();
+    for _ in 0..2 {
+        let (job, begun, go) = deaf();
+        batch.submit(job).unwrap();
+        begun.recv().unwrap();
+        gates.push(go);
+    }
+    batch.submit(|| ()).unwrap();
+    let ends = std::thread::spawn(move || batch.collect::<Vec<_>>());
+    assert!(now(&pool).wait(&at_once()).is_err());
+    let ended = ends.join().unwrap();
+    assert_eq!(ended.len(), 3);
+    assert_eq!(ended.iter().filter(|e| matches!(e, Err(JobError::Abandoned))).count(), 2, "{ended:?}");
+    drop(gates);
+    pool.shutdown(&for_ever()).unwrap();
+}
+
+#[test]
 fn the_late_result_of_an_abandoned_job_is_dropped_once_and_quietly() {
     struct Late(Sender<()>);
     impl Drop for Late {

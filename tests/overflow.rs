@@ -356,7 +356,7 @@ fn a_call_may_be_displaced() {
         let pool = pool.clone();
         std::thread::spawn(move || pool.call(|| ()))
     };
-    while pool.stats().queued == 0 {
+    while pool.stats().accepted < 2 {
         std::thread::yield_now();
     }
     let newer = pool.submit(here).unwrap();
@@ -448,4 +448,67 @@ fn every_patience_serves_calls_and_jobs() {
         pool.shutdown(&Context::background()).unwrap();
         assert_eq!(pool.stats().finished, 1_500);
     }
+}
+
+#[test]
+fn more_places_than_there_are_numbers_are_refused() {
+    let pool = Pool::builder("places").threads(1).queue(2).build().unwrap();
+    let held = pool.reserve().unwrap();
+    for many in [4, usize::MAX, usize::MAX - 1, usize::MAX / 2] {
+        assert!(matches!(pool.reserve_many(many), Err(RejectReason::Full { .. })), "{many}");
+    }
+    assert_eq!(pool.stats().in_flight, 1);
+    drop(held);
+}
+
+#[test]
+fn who_waits_for_more_places_than_are_left_after_a_resize_is_sent_away() {
+    let pool = Pool::builder("places").threads(2).queue(8).resizable(2, 8).build().unwrap();
+    let held = pool.reserve().unwrap();
+    let waits = {
+        let pool = pool.clone();
+        std::thread::spawn(move || pool.reserve_many(10).map(|slots| slots.len()))
+    };
+    while pool.try_reserve().is_ok() {
+        std::thread::yield_now(); // until it is in line
+    }
+    pool.resize(2, 4).unwrap();
+    drop(held);
+    assert!(matches!(waits.join().unwrap(), Err(RejectReason::Full { .. })));
+    assert!(pool.submit(here).unwrap().join().is_ok());
+}
+
+#[test]
+fn a_job_run_within_another_has_a_token_of_its_own() {
+    let pool = Pool::builder("nested").threads(1).queue(0).on_full(OnFull::CallerRuns).build().unwrap();
+    let (send, outcome) = channel();
+    let inner = pool.clone();
+    pool.execute(move || {
+        inner.call(|| Context::current().token().cancel()).unwrap();
+        inner.execute(|| Context::current().token().cancel()).unwrap();
+        send.send(Context::current().check()).unwrap();
+    })
+    .unwrap();
+    assert_eq!(outcome.recv().unwrap(), Ok(()));
+}
+
+#[test]
+fn what_a_job_submits_is_cancelled_with_it() {
+    let pool = Pool::builder("below").threads(2).queue(4).build().unwrap();
+    let inner = pool.clone();
+    let (begin, begun) = channel();
+    let outer = pool
+        .submit(move || {
+            let below = inner.submit(move || {
+                begin.send(()).unwrap();
+                Context::current().token().wait(&Context::background())
+            });
+            below.unwrap().join().unwrap()
+        })
+        .unwrap();
+    begun.recv().unwrap();
+    outer.cancel();
+    assert_eq!(outer.join().unwrap(), Some(Interrupted::Cancelled(CancelCause::Requested)));
+    // And nothing of it is left to the next job.
+    assert_eq!(pool.submit(|| Context::current().check()).unwrap().join().unwrap(), Ok(()));
 }

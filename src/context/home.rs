@@ -57,13 +57,60 @@ pub(crate) fn home_here() -> Option<Context> {
     CURRENT.try_with(home).ok().flatten()
 }
 
-/// Runs `f` in the background as far as it is concerned: at home, if this thread is.
-pub(crate) fn at_home<T>(f: impl FnOnce() -> T) -> T {
-    if CURRENT.try_with(|current| current.borrow().is_home()).unwrap_or(false) {
-        f()
-    } else {
-        Context::background().in_scope(f)
+/// A job runs at home.
+const BUSY: u8 = 1;
+/// Somebody may cancel it, so what it submits is below it.
+const HELD: u8 = 2;
+
+thread_local! {
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
+    static STATE: Cell<u8> = Cell::new(0);
+}
+
+/// Puts back what was so before.
+struct Before(u8);
+
+impl Before {
+    fn with(more: u8) -> Self {
+        Self(STATE.try_with(|state| state.replace(state.get() | more)).unwrap_or(0))
     }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        let _ = STATE.try_with(|state| state.set(self.0));
+    }
+}
+
+fn is(what: u8) -> bool {
+    STATE.try_with(|state| state.get() & what != 0).unwrap_or(false)
+}
+
+/// Runs `f` in the background as far as it is concerned: at home, if this thread is and no other job is there.
+pub(crate) fn at_home<T>(f: impl FnOnce() -> T) -> T {
+    let home = CURRENT.try_with(|current| current.borrow().is_home()).unwrap_or(false);
+    match (home, home && is(BUSY)) {
+        (true, false) => {
+            let _busy = Before::with(BUSY);
+            f()
+        }
+        // Another job's home: this one has its own token, as everywhere.
+        (true, true) if !broken("home: a job within a job shares its token") => {
+            Context::background().as_child(|cx| cx.in_scope(f))
+        }
+        _ => Context::background().in_scope(f),
+    }
+}
+
+/// `f` with what it submits below it: it can be cancelled by its handle.
+pub(crate) fn held<T>(f: impl FnOnce() -> T) -> T {
+    let _held = Before::with(HELD);
+    f()
+}
+
+/// Whether the job that runs here can be cancelled by its handle.
+pub(crate) fn is_held() -> bool {
+    is(HELD)
 }
 
 impl Context {

@@ -26,7 +26,7 @@ mod values;
 
 pub use ambient::Entered;
 pub use blocking::*;
-pub(crate) use home::{Home, at_home, home_here};
+pub(crate) use home::{Home, at_home, held, home_here, is_held};
 pub use on_end::OnEnd;
 pub use propagate::{AlreadySet, Propagate, propagate};
 pub use sleep::Sleep;

@@ -70,6 +70,8 @@ pub struct Batch<T> {
     over: u64,
     /// Its context has ended, and what was queued has been shed.
     shed: bool,
+    /// The pool has abandoned what was left of it: nothing more is heard of that.
+    abandoned: bool,
     polled: Option<Waiting<GroupWait, ContextWait>>,
 }
 
@@ -86,6 +88,7 @@ impl Pool {
             submitted: 0,
             over: 0,
             shed: false,
+            abandoned: false,
             polled: None,
         }
     }
@@ -151,7 +154,9 @@ impl<T> Batch<T> {
 
     /// Takes note of those that are over.
     fn look(&mut self) {
-        self.over = self.group.look(&mut self.ready);
+        if !self.abandoned {
+            self.over = self.group.look(&mut self.ready);
+        }
     }
 
     fn under_way(&self) -> u64 {
@@ -189,17 +194,23 @@ impl<T> Batch<T> {
         self.members.jobs()
     }
 
-    /// What its waits end with: its context, until that has ended; what runs then is waited for.
+    /// What its waits end with: its context, and when that has ended, that the pool abandons what runs.
     fn until(&self) -> Context {
-        if self.shed { Context::background() } else { self.cx.clone() }
+        if self.shed { self.pool.owner.shared.abandoned.clone() } else { self.cx.clone() }
     }
 
     fn waits_for(&self, want: Want) -> GroupWait {
         GroupWait { group: self.group.clone(), want }
     }
 
-    /// The context has ended: what is queued never runs.
+    /// The context has ended: what is queued never runs. Or the pool has abandoned what is left, which is all over then.
     fn ended(&mut self, why: Interrupted) {
+        if self.shed {
+            self.members.jobs().for_each(|job| job.abandon());
+            self.ready = self.members.numbers().map(|number| Ended { number, well: false }).collect();
+            (self.over, self.abandoned) = (self.submitted, true);
+            return;
+        }
         self.shed = true;
         self.shed_queued(why);
     }
@@ -214,6 +225,10 @@ impl<T> Batch<T> {
             if self.over >= want.over {
                 return;
             }
+        }
+        if self.pool.owner.shared.is_forked() {
+            self.shed = true; // who would do them is not here
+            return self.ended(Interrupted::Cancelled(CancelCause::Shutdown));
         }
         if let Err(why) = block_on(self.waits_for(want), &self.until()) {
             self.ended(why);

@@ -15,10 +15,10 @@ use super::submit::JobBuilder;
 use super::told::Told;
 use super::worker::Worker;
 use crate::context::Context;
-use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};
+use crate::error::{CallError, CancelCause, Interrupted, PanicPayload, RejectReason};
 use crate::queue::InlineJob;
 use crate::queue::frame::{Desk, Lent, Returned, Ticket};
-use crate::sync::{Arc, Patience, Waiter, broken, drop_quietly, thread_local};
+use crate::sync::{Arc, Waiter, broken, drop_quietly, thread_local};
 use crate::wait::{Wait, block_on};
 use std::cell::Cell;
 use std::task::Poll;
@@ -119,7 +119,10 @@ where
 {
     let work = move || match told.check() {
         Ok(()) => Ended::Ran(told.run_caught(told.shared.own_seat(), f)),
-        Err(why) => Ended::Shed(f, why),
+        Err(why) => {
+            add(&told.shared.counters.shed); // before the place is back, as every end is
+            Ended::Shed(f, why)
+        }
     };
     let desk = desk();
     let mut withdrawn = None;
@@ -127,19 +130,24 @@ where
         let ticket = lent.ticket();
         taken.hand_over();
         shared.queue.push(InlineJob::new(move |worker: &Worker| at_work(worker, ticket)));
-        withdrawn = wait(lent, told.cx, &shared.patience);
+        withdrawn = wait(lent, told.cx, shared);
     });
     keep(desk);
     let (unrun, why) = match returned {
         Returned::Done(Ended::Ran(ran)) => return ran.map_err(CallError::Panicked),
         Returned::Done(Ended::Shed(f, why)) => {
-            told.drop_unrun(f, why);
+            told.cx.in_scope(|| {
+                drop_quietly(f);
+                shared.tell_shed(told.name, why);
+            });
             return Err(CallError::Rejected(why.into()));
         }
         Returned::Unrun(work) => (work, withdrawn.or_else(|| shared.cancelled.cause()).unwrap_or(DISPLACED)),
     };
-    told.cx.in_scope(|| drop_quietly(unrun));
-    told.shed(why);
+    told.cx.in_scope(|| {
+        drop_quietly(unrun);
+        shared.tell_shed(told.name, why);
+    });
     Err(CallError::Rejected(why.into()))
 }
 
@@ -147,19 +155,26 @@ where
 fn at_work(worker: &Worker, ticket: Ticket) {
     if let Some(evicts) = &worker.evicts {
         evicts.dropped.set(ticket.refuse()); // its caller drops the closure
+        add(&worker.shared.counters.shed);
         return evicts.kept.set(true);
     }
     let place = Taken::new(&worker.shared).by(worker.number);
     if broken("call: the place is back after the caller is told") {
-        ticket.run(|| {});
+        ticket.run(|_| {});
         return drop(place);
     }
-    ticket.run(|| drop(place));
+    ticket.run(|ran| {
+        if !ran {
+            add(&worker.shared.counters.shed); // counted by who has the place, told by the caller
+        }
+        drop(place);
+    });
 }
 
 /// Waits until the work is done, or its context ends before it has begun: why, then.
-fn wait(lent: &Lent<'_>, cx: &Context, patience: &Patience) -> Option<Interrupted> {
+fn wait(lent: &Lent<'_>, cx: &Context, shared: &Shared) -> Option<Interrupted> {
     // Short work is done in less time than it takes to sleep and be woken.
+    let patience = &shared.patience;
     let mut looks = patience.looks();
     while looks.again(true) {
         if lent.is_over() {
@@ -168,6 +183,9 @@ fn wait(lent: &Lent<'_>, cx: &Context, patience: &Patience) -> Option<Interrupte
         }
     }
     patience.in_vain(&looks);
+    if shared.is_forked() && lent.withdraw() {
+        return Some(Interrupted::Cancelled(CancelCause::Shutdown)); // no worker is here to run it
+    }
     match block_on(Over(lent), cx) {
         Ok(()) => {
             patience.woken();

@@ -25,7 +25,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`NotIdle`] with what was in flight when the context ended, or at once on one of the pool's own workers.
+    /// [`NotIdle`] with what was in flight when the context ended, or at once on one of the pool's own workers and in a
+    /// forked process.
     ///
     /// # Examples
     ///
@@ -46,7 +47,7 @@ impl Pool {
     /// ```
     pub fn join(&self) -> Result<(), NotIdle> {
         let shared = &self.owner.shared;
-        let why = if shared.is_own_worker() {
+        let why = if shared.is_own_worker() || shared.is_forked() {
             None
         } else {
             match block_on(IdleWait { shared: shared.clone(), number: None }, &Context::current()) {

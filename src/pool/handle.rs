@@ -210,6 +210,9 @@ impl<T> JobHandle<T> {
     /// Looks once; if the job has not ended, `w` is woken when it has, or when its own context ends.
     pub(super) fn poll_result(&mut self, w: &Waiter) -> Poll<Result<T, JobError>> {
         if self.polled.is_none() {
+            if self.job.meta().shared.is_forked() && !self.job.latch().is_done() {
+                return Poll::Ready(Err(JobError::Abandoned)); // its workers are not here
+            }
             self.polled = Some(Waiting::new(self.wait(), self.ends()));
         }
         let Some(waiting) = &mut self.polled else { unreachable!("just made") };

@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::slot::Slot;
 use super::told::Told;
 use super::worker::{Evicts, Worker};
-use crate::context::{Context, home_here};
+use crate::context::{Context, held, home_here};
 use crate::error::{CancelCause, Interrupted, JobError};
 use crate::queue::InlineJob;
 use crate::sync::{Arc, Mutex, broken, counted, drop_quietly};
@@ -204,11 +204,12 @@ where
         if broken("job: it is over before its closure has run") {
             self.over(true);
         }
-        let told = match &runs_in {
-            Some(child) if !child.is_home() => Told { cx: child, ..self.meta.told() },
-            _ => self.meta.told(),
+        let (told, seat) = (self.meta.told(), self.meta.shared.own_seat());
+        let ran = match &runs_in {
+            Some(home) if home.is_home() => held(|| told.run_here(seat, work)),
+            Some(cx) => Told { cx, ..told }.run_here(seat, work),
+            None => told.run_here(seat, work),
         };
-        let ran = told.run_here(self.meta.shared.own_seat(), work);
         drop(runs_in);
         let well = ran.is_ok();
         if broken("job: the handle is completed before the place is back") {

@@ -25,7 +25,7 @@ use crate::error::RejectReason;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard, Waiter, broken};
 use crate::wait::line::{Line, Place};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::Poll;
 
 /// Somebody waits in line.
@@ -65,6 +65,8 @@ struct State {
     line: Line<Waits>,
     /// Served with so many, but not yet come back to take them.
     granted: BTreeMap<Place, u64>,
+    /// Sent away because there are not so many places any more, but not yet come back to hear it.
+    refused: BTreeSet<Place>,
     /// Those who wait until nothing is in use.
     idlers: Line<Waiter>,
     closed: bool,
@@ -87,7 +89,8 @@ impl Places {
     pub(super) fn new(places: usize, capacity: usize, workers: usize) -> Self {
         let aside = (capacity - places) as u64;
         let (line, granted, idlers) = (Line::new(), BTreeMap::new(), Line::new());
-        let state = State { line, granted, idlers, closed: false, told: false, aside, debt: 0 };
+        let state =
+            State { line, granted, refused: BTreeSet::new(), idlers, closed: false, told: false, aside, debt: 0 };
         Self {
             capacity: capacity as u64,
             less: AtomicU64::new(aside),
@@ -101,6 +104,12 @@ impl Places {
     /// So many places now, or none at all.
     pub(super) fn try_take(&self, places: usize) -> Result<(), RejectReason> {
         let places = places as u64;
+        match places {
+            0 => return Ok(()),
+            // Also because sums of it might wrap.
+            _ if places > self.capacity => return Err(self.full(0)),
+            _ => {}
+        }
         let mut word = self.submitters.taken.load(Ordering::Relaxed);
         loop {
             if word & (LINE | CLOSED) != 0 && !broken("places: who submits does not look for the line") {
@@ -125,7 +134,7 @@ impl Places {
 
     /// Whether so many could be taken if all were free.
     pub(super) fn can_ever_take(&self, places: usize) -> bool {
-        places as u64 + self.less.load(Ordering::Relaxed) <= self.capacity
+        places as u64 <= self.capacity - self.less.load(Ordering::Relaxed)
     }
 
     /// With the flags up: refuses, unless those who waited have all been served.
@@ -176,6 +185,14 @@ impl Places {
             if broken("places: who waits for many is given what there is") {
                 places = 1;
             }
+            // Fewer places than it waits for are left: it is sent away, or nobody behind it would ever be served.
+            if !self.can_ever_take(places as usize) {
+                if let Some((number, waits)) = state.line.serve() {
+                    state.refused.insert(number);
+                    served.push(waits.waiter);
+                }
+                continue;
+            }
             if !self.has_room(self.taken(), places) {
                 break;
             }
@@ -219,18 +236,22 @@ impl Places {
     pub(super) fn look(&self, number: Place, w: &Waiter) -> Poll<Result<(), RejectReason>> {
         let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
         let mut state = self.state.lock();
-        let spare = if state.granted.remove(&number).is_some() {
+        if state.granted.remove(&number).is_some() {
             drop(state);
             return Poll::Ready(Ok(()));
-        } else {
-            match state.line.get_mut(number) {
-                None => {
-                    drop(state);
-                    return Poll::Ready(Err(RejectReason::ShuttingDown)); // sent away by `close`
-                }
-                Some(there) if there.waiter.will_wake(w) => mine,
-                Some(there) => std::mem::replace(&mut there.waiter, mine),
+        }
+        if state.refused.remove(&number) {
+            let waiting = state.line.len();
+            drop(state);
+            return Poll::Ready(Err(self.full(waiting)));
+        }
+        let spare = match state.line.get_mut(number) {
+            None => {
+                drop(state);
+                return Poll::Ready(Err(RejectReason::ShuttingDown)); // sent away by `close`
             }
+            Some(there) if there.waiter.will_wake(w) => mine,
+            Some(there) => std::mem::replace(&mut there.waiter, mine),
         };
         drop(state);
         drop(spare);
@@ -241,6 +262,7 @@ impl Places {
     pub(super) fn leave(&self, number: Place) {
         let mut state = self.state.lock();
         let left = state.line.leave(number);
+        state.refused.remove(&number);
         // After a close nothing is granted any more: so what goes back here is never the last.
         let granted = state.granted.remove(&number).unwrap_or(0);
         if granted > 0 && !broken("places: who gives up keeps what was granted") {

@@ -16,7 +16,7 @@ use super::slot::{Slots, Taken};
 use super::stats::{Counters, PoolStats, add, read};
 use super::worker::{Start, Worker};
 use crate::cancel::CancelToken;
-use crate::context::Context;
+use crate::context::{Context, is_held};
 use crate::cpus::Pinning;
 use crate::error::{CancelCause, Interrupted, RejectReason};
 use crate::event::{Event, Observed};
@@ -158,6 +158,11 @@ impl Shared {
 
     pub(super) fn shed(&self, job: Option<&str>, cause: Interrupted) {
         add(&self.counters.shed);
+        self.tell_shed(job, cause);
+    }
+
+    /// The same for one that has been counted.
+    pub(super) fn tell_shed(&self, job: Option<&str>, cause: Interrupted) {
         self.observed.tell(Event::Shed { name: &self.name, job, cause });
     }
 
@@ -182,11 +187,11 @@ impl Shared {
         self.queue.close();
     }
 
-    /// The ambient context, for a job that is submitted now. At home on one of this pool's own workers it is the background:
-    /// the job will have a home of its own.
+    /// The ambient context, for a job that is submitted now. At home on one of this pool's own workers it is the background,
+    /// for the job will have a home of its own, unless the job that submits can be cancelled: then what it submits is below it.
     pub(super) fn submitters_context(&self) -> Context {
         let cx = Context::current();
-        if cx.is_home() && self.is_own_worker() { Context::background() } else { cx }
+        if cx.is_home() && self.is_own_worker() && !is_held() { Context::background() } else { cx }
     }
 
     /// A worker has left.

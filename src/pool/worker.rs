@@ -105,7 +105,7 @@ struct Term {
 impl Term {
     /// Within a tenth of what was asked for, so that not all are replaced at the same time.
     fn new(after: Option<u64>) -> Self {
-        let jitter = |after: u64| after - after / 10 + seed() % (after / 5 + 1);
+        let jitter = |after: u64| (after - after / 10).saturating_add(seed() % (after / 5 + 1));
         Self { left: after.map(jitter), pause: 1 }
     }
 

@@ -156,14 +156,14 @@ unsafe fn run<F: FnOnce() -> T, T>(frame: *const ()) {
 }
 
 impl Ticket {
-    /// Runs the work, unless it has been taken back. `last` is done after it, also after a panic, and before the lender can
-    /// go on.
-    pub(crate) fn run(mut self, last: impl FnOnce()) {
-        let Some(desk) = self.desk.take() else { return last() };
+    /// Runs the work, unless it has been taken back. `last`, which is told whether it ran, is done after it, also after a
+    /// panic, and before the lender can go on.
+    pub(crate) fn run(mut self, last: impl FnOnce(bool)) {
+        let Some(desk) = self.desk.take() else { return last(false) };
         let mut state = desk.0.lock();
         if state.turn != self.turn || !matches!(state.now, Now::Lent(_)) {
             drop(state);
-            return last();
+            return last(false);
         }
         let Now::Lent(erased) = std::mem::replace(&mut state.now, Now::Running) else { unreachable!("just seen") };
         drop(state);
@@ -194,15 +194,15 @@ impl Drop for Ticket {
 }
 
 /// Says that the work is done when it is dropped, after whatever comes last.
-struct Done<'a, L: FnOnce()> {
+struct Done<'a, L: FnOnce(bool)> {
     desk: &'a Desk,
     last: Option<L>,
 }
 
-impl<L: FnOnce()> Drop for Done<'_, L> {
+impl<L: FnOnce(bool)> Drop for Done<'_, L> {
     fn drop(&mut self) {
         if let Some(last) = self.last.take() {
-            last();
+            last(true);
         }
         self.desk.end();
     }

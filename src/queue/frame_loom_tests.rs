@@ -13,7 +13,7 @@ fn a_worker(table: &Table) -> loom::thread::JoinHandle<bool> {
     let table = table.clone();
     spawn(move || {
         let ticket = table.lock().take();
-        ticket.map(|ticket| ticket.run(|| {})).is_some()
+        ticket.map(|ticket| ticket.run(|_| {})).is_some()
     })
 }
 
@@ -50,7 +50,7 @@ fn a_lender_that_waits(refuses: bool) {
         || 7,
         |lent| {
             let ticket = lent.ticket();
-            let worker = spawn(move || if refuses { drop(ticket) } else { ticket.run(|| {}) });
+            let worker = spawn(move || if refuses { drop(ticket) } else { ticket.run(|_| {}) });
             let parker = Parker::new();
             let waiter = Waiter::thread(&parker);
             while lent.poll_over(&waiter).is_pending() {

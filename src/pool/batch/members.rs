@@ -77,6 +77,10 @@ impl<T> Members<T> {
         self.list.iter().filter_map(|(_, job)| job.as_ref())
     }
 
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.list.iter().filter_map(|(number, job)| job.as_ref().map(|_| *number))
+    }
+
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Arc<dyn Job<T>>> {
         self.holes = 0;
         std::mem::take(&mut self.list).into_iter().filter_map(|(_, job)| job)

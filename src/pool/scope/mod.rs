@@ -40,6 +40,8 @@ pub struct Scope<'scope, 'env: 'scope> {
     /// The parent of its jobs' contexts.
     cx: Context,
     group: Shared<Group>,
+    /// This process has none of the pool's threads.
+    forked: bool,
     roll: Mutex<Roll>,
     // Invariant in both, as `std::thread::Scope` is: else a job could be taken for one of a longer or a shorter scope.
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -98,6 +100,7 @@ impl Pool {
             pool: self.clone(),
             cx: Context::current().captured().child(),
             group: Group::new(),
+            forked: self.owner.shared.is_forked(),
             roll: Mutex::new(Roll::default()),
             scope: PhantomData,
             env: PhantomData,
@@ -212,8 +215,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         let shared = &self.pool.owner.shared;
         let member = Member { group: self.group.clone(), number: self.number() };
         let job = match place {
-            Place::There(slot) => return self.enter(job::of_group(slot, f, cx, None, Some(member))),
-            Place::Here | Place::Full | Place::Refused(RejectReason::ShuttingDown) => {
+            Place::There(slot) if !self.forked => return self.enter(job::of_group(slot, f, cx, None, Some(member))),
+            Place::There(_) | Place::Here | Place::Full | Place::Refused(RejectReason::ShuttingDown) => {
                 here::run(shared, cx, Some(member), f)
             }
             Place::Refused(reason) => {
