@@ -160,12 +160,12 @@ async fn fault(
     let Some(route) = Route::named(&name) else {
         return unknown(&name);
     };
-    let Some(controls) = front.setup.controls else {
-        return (StatusCode::NOT_FOUND, "these downstreams have no control routes\n").into_response();
-    };
     let setting = match wanted(&query) {
         Ok(setting) => setting,
         Err(why) => return (StatusCode::BAD_REQUEST, format!("no such fault: {why}\n")).into_response(),
+    };
+    let Some(controls) = front.setup.controls else {
+        return (StatusCode::NOT_FOUND, "these downstreams have no control routes\n").into_response();
     };
     match http::put::<_, Since>(&front.control, controls[route.index()], "/fault", &setting).await {
         Ok(_) => format!("{name}: {}\n", json!(setting)).into_response(),
