@@ -12,7 +12,7 @@ use crate::plan::{ATTEMPTS, Arch, OVERCOMMITTED_RATE, OVERCOMMITTED_THREADS, PAT
 use crate::plan::{SICK, Trigger};
 use crate::story::{Place, Run};
 use crate::verdict::metastable::{Pair, back_after_ms, good_afterwards, good_in, judge};
-use crate::verdict::{Mode, Verdict};
+use crate::verdict::{COLLAPSED, Mode, Verdict};
 use crate::{StoryArgs, limits, live, single_threaded, story, table};
 
 /// Runs the three triggers, each on the twin and on watertight, and prints what came of it.
@@ -124,7 +124,7 @@ fn as_text(pairs: &[Pair], verdict: &Verdict) -> String {
         let _ = writeln!(out, "  in (c) by arithmetic, {}", expected(trigger));
         let _ = writeln!(
             out,
-            "  {:<30}{:>13}{:>11}{:>16}{:>13}{:>10}{:>14}",
+            "  {:<40}{:>13}{:>11}{:>16}{:>13}{:>10}{:>14}",
             "", "good before", "meanwhile", "from 2 s after", "back after", "attempts", "waiting, end"
         );
         for run in [&pair.twin, &pair.watertight] {
@@ -134,7 +134,7 @@ fn as_text(pairs: &[Pair], verdict: &Verdict) -> String {
             let back = row.back_s.map_or("not shown".into(), |s| format!("{s:.2} s"));
             let _ = writeln!(
                 out,
-                "  {title:<30.29}{:>13}{:>11}{:>16}{back:>13}{:>10.2}{:>14}",
+                "  {title:<40}{:>13}{:>11}{:>16}{back:>13}{:>10.2}{:>14}",
                 percent(row.before),
                 percent(row.meanwhile),
                 percent(row.afterwards),
@@ -142,13 +142,28 @@ fn as_text(pairs: &[Pair], verdict: &Verdict) -> String {
                 row.waiting
             );
         }
+        if let Some(why) = why_back(&pair.twin) {
+            let _ = writeln!(out, "  {why}");
+        }
     }
     table::write_lines(&mut out, verdict);
-    for pair in pairs {
-        table::write_machine(&mut out, std::slice::from_ref(&pair.watertight));
-    }
+    table::write_machine(&mut out, pairs.iter().map(|pair| &pair.watertight));
     let _ = write!(out, "\n{}", verdict.sentence());
     out
+}
+
+/// Why the twin came back, if it did: patience is what keeps it down.
+fn why_back(twin: &Run) -> Option<String> {
+    if good_afterwards(twin) < COLLAPSED {
+        return None;
+    }
+    let healed = twin.plan.stretch(Phase::After).map_or(0, |s| s.from_ms);
+    let waiting = twin.samples.iter().filter(|s| s.at_ms <= healed).map(|s| s.stats.queued()).max().unwrap_or(0);
+    let wait = waiting as f64 * SERVICE.as_secs_f64() / OVERCOMMITTED_THREADS as f64;
+    Some(format!(
+        "(c) came back: {waiting} jobs waited at most, {wait:.2} s for the last of them, and callers wait {} s",
+        PATIENCE.as_secs()
+    ))
 }
 
 fn as_json(pairs: &[Pair], verdict: &Verdict) -> io::Result<String> {

@@ -215,7 +215,7 @@ impl Trigger {
     pub(crate) fn seconds(self) -> u64 {
         match self {
             Trigger::Slow => 5,
-            Trigger::Errors => 20,
+            Trigger::Errors => 24,
             Trigger::Spike => 4,
         }
     }
@@ -341,6 +341,9 @@ impl Plan {
     }
 
     fn window_at(&self, rate: f64) -> Vec<(u64, Route)> {
+        if self.trigger.is_some() {
+            return self.counted_window(rate);
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
         let gap = Exp::new(rate).expect("the rate is positive");
         let mut offsets = Vec::new();
@@ -353,6 +356,17 @@ impl Plan {
             }
             offsets.push((at_us, pick(rng.random_range(0.0..1.0))));
         }
+    }
+
+    /// A Poisson stream of which the number is known. Where three attempts for each request are hardly more than the pool
+    /// can carry, luck with the number would decide.
+    fn counted_window(&self, rate: f64) -> Vec<(u64, Route)> {
+        let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+        let count = (rate * self.window_ms as f64 / 1_000.0).round() as usize;
+        let arrival = |_| (rng.random_range(0..self.window_ms * 1_000), pick(rng.random_range(0.0..1.0)));
+        let mut offsets: Vec<_> = (0..count).map(arrival).collect();
+        offsets.sort_unstable();
+        offsets
     }
 
     /// Every request of the story: the window, replayed from its beginning in each stretch as often as it fits.

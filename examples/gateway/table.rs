@@ -75,7 +75,7 @@ pub(crate) fn write_lines(out: &mut String, verdict: &Verdict) {
     }
 }
 
-pub(crate) fn write_machine(out: &mut String, runs: &[Run]) {
+pub(crate) fn write_machine<'a>(out: &mut String, runs: impl IntoIterator<Item = &'a Run>) {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let _ = writeln!(out, "\nThe machine ({cores} cores), in ms: canary late at p99.9 / generator late at p99");
     for run in runs {

@@ -15,6 +15,7 @@ mod structural;
 mod timed;
 
 pub(crate) use self::fitness::lateness;
+pub(crate) use self::structural::COLLAPSED;
 
 /// What the run was asked for, and so what decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -12,7 +12,7 @@ const MOST_ATTEMPTS: f64 = 1.1;
 /// How far past its socket timeout a thread may come back: a busy machine's scheduling, not a call that goes on.
 const OVERRUN_US: u64 = 500_000;
 /// Less than this part of the healthy requests came to good: collapsed, or not recovered.
-pub(super) const COLLAPSED: f64 = 0.5;
+pub(crate) const COLLAPSED: f64 = 0.5;
 /// The end of the fault, by which (b) must have collapsed.
 const LAST_OF_FAULT_MS: u64 = 4_000;
 
