@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release --example gateway              the story, about 90 seconds
 //! cargo run --release --example gateway -- --quick   its short form, under 40 seconds
-//! cargo run --release --example gateway -- --metastable   whether it comes back by itself, about 150 seconds
+//! cargo run --release --example gateway -- --metastable   whether it comes back by itself, about 170 seconds
 //! cargo run --release --example gateway -- serve     keeps it running, for curl and load generators, before the example's
 //!                                                    own downstreams or yours (--upstream payments=http://127.0.0.1:9001)
 //! ```
