@@ -52,7 +52,14 @@ impl Gateway {
 
     /// `serve`, with downstreams of its own.
     fn serve() -> Self {
-        let (process, lines) = Self::start(&["serve"]);
+        Self::serve_before(&[])
+    }
+
+    /// `serve`, with these services in the place of some of its own.
+    fn serve_before(upstreams: &[&str]) -> Self {
+        let mut args = vec!["serve"];
+        upstreams.iter().for_each(|upstream| args.extend(["--upstream", upstream]));
+        let (process, lines) = Self::start(&args);
         let mut addr = None;
         for line in lines.lines().map(Result::unwrap) {
             if let Some((_, at)) = line.split_once("listens on http://") {
@@ -89,9 +96,14 @@ impl Gateway {
     }
 
     fn set_fault(&self, downstream: &str, fault: &str) {
+        let (status, said) = self.try_fault(downstream, fault);
+        assert_eq!(status, 200, "{downstream} {fault}: {said}");
+    }
+
+    fn try_fault(&self, downstream: &str, fault: &str) -> (u16, String) {
         let uri = format!("http://{}/fault/{downstream}?{fault}", self.addr);
-        let response = agent().put(uri).send_empty().unwrap();
-        assert_eq!(response.status(), 200, "{downstream} {fault}");
+        let mut response = agent().put(uri).send_empty().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
     fn stats(&self) -> Value {
@@ -143,6 +155,11 @@ fn unknown_flags_and_absurd_scales_are_errors() {
         &["--rate-scale", "NaN"],
         &["--rate-scale", "-1"],
         &["serve", "--port", "70000"],
+        &["serve", "--upstream", "payments"],
+        &["serve", "--upstream", "stock=http://127.0.0.1:9001"],
+        &["serve", "--upstream", "payments=https://127.0.0.1:9001"],
+        &["serve", "--upstream", "payments=http://127.0.0.1:99999"],
+        &["--metastable", "--quick"],
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
@@ -159,6 +176,15 @@ fn a_port_in_use_is_an_error_that_names_it() {
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
+}
+
+#[test]
+fn two_upstreams_for_one_route_are_an_error_that_names_both() {
+    let (one, two) = ("payments=http://127.0.0.1:1/", "payments=http://127.0.0.1:2/");
+    let output = run(&["serve", "--upstream", one, "--upstream", two]);
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("payments has two upstreams, http://127.0.0.1:1/ and http://127.0.0.1:2/"), "{said}");
 }
 
 #[test]
@@ -227,6 +253,77 @@ fn faults_come_and_go_by_the_control_route() {
     assert_eq!(gateway.get("/recommendations").status, 504);
     gateway.set_fault("recommendations", "fault=none");
     assert_eq!(gateway.get("/recommendations").status, 200);
+}
+
+/// Each fault of the proxy, as a client of the gateway sees it; well again after each, so that the breaker stays closed.
+#[test]
+fn the_faults_of_the_proxy_are_what_they_say() {
+    let gateway = Gateway::serve();
+    for (fault, status) in [
+        ("fault=reset", 502),
+        ("fault=limit&bytes=20", 502),
+        ("fault=drop-first&connections=100", 502),
+        ("fault=timeout&after_ms=1", 502),
+        ("fault=timeout", 504),
+        ("fault=bandwidth&kb_per_s=0", 504),
+        ("fault=slicer&bytes=1&delay_ms=50", 504),
+        ("fault=none", 200),
+        ("fault=slicer&bytes=10&variation=5", 200),
+        ("fault=bandwidth&kb_per_s=1000", 200),
+        ("fault=slow-close&delay_ms=60000", 200),
+        ("fault=reset&toxicity=0", 200),
+    ] {
+        gateway.set_fault("recommendations", fault);
+        assert_eq!(gateway.get("/recommendations").status, status, "{fault}");
+        gateway.set_fault("recommendations", "fault=none");
+        assert_eq!(gateway.get("/recommendations").status, 200, "after {fault}");
+    }
+    for nonsense in
+        ["fault=limit", "fault=limit&bytes=-1", "fault=reset&toxicity=2", "fault=reset&after=1", "after_ms=1"]
+    {
+        let (status, said) = gateway.try_fault("recommendations", nonsense);
+        assert!(status == 400 && said.starts_with("no such fault: "), "{nonsense}: {status} {said}");
+    }
+    eventually("the gateway is at rest", || gateway.is_at_rest());
+}
+
+/// A service that says what it was asked; it runs until the test ends.
+fn service() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&client).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let asked = lines.next().unwrap_or_default();
+            let host = lines.find(|line| line.to_lowercase().starts_with("host:")).unwrap_or_default();
+            let body = format!("mine: {asked}, {host}");
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}", body.len());
+            let _ = (&client).write_all(format!("{head}\r\n\r\n{body}").as_bytes());
+        }
+    });
+    addr
+}
+
+#[test]
+fn serves_before_services_that_run_already() {
+    let at = service();
+    let (_kept, nobody) = nobody();
+    let payments = format!("payments=http://{at}/v1/pay?dry=yes");
+    let gateway = Gateway::serve_before(&[&payments, &format!("orders=http://{nobody}")]);
+    let answer = gateway.get("/payments");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body.to_lowercase(), format!("mine: get /v1/pay?dry=yes http/1.1, host: {at}"));
+    assert_eq!(gateway.get("/recommendations").body, "recommendations here\n", "not given, and so the example's own");
+    assert_eq!(gateway.get("/orders").status, 502, "given, and not there");
+
+    // The proxy is before it, too; but what a service answers is its own affair.
+    gateway.set_fault("payments", "fault=latency&latency_ms=60000");
+    assert_eq!(gateway.get("/payments").status, 504);
+    let (status, said) = gateway.try_fault("payments", "fault=errors");
+    assert!(status == 502 && said.contains("a service of yours"), "{status} {said}");
+    gateway.set_fault("payments", "fault=none");
+    eventually("it answers again", || gateway.get("/payments").status == 200);
+    eventually("the gateway is at rest", || gateway.is_at_rest());
 }
 
 #[test]

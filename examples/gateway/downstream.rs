@@ -1,4 +1,5 @@
-//! A downstream and the fault proxy before it, in a process of their own, so that both can be killed with `kill -9`.
+//! A downstream and the fault proxy before it, in a process of their own, so that both can be killed with `kill -9`. For a
+//! service that runs already, the proxy alone.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::fault::{Fault, Since};
+use crate::faults::{Fault, Setting, proxy};
 use crate::plan::{Route, SERVICE};
-use crate::{children, clock, proxy};
+use crate::{children, clock};
 
 /// What a downstream says on its first line: where its proxy and its control route listen.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -26,22 +27,30 @@ pub(crate) struct Ready {
     pub(crate) control: SocketAddr,
 }
 
+/// The answer of a control route: since when the fault is on, on the machine's monotonic clock.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Since {
+    pub(crate) at_us: u64,
+}
+
 #[derive(Clone)]
 struct Service {
     route: Route,
-    fault: watch::Sender<Fault>,
+    fault: watch::Sender<Setting>,
+    /// Somebody else's, and so not to be told what to answer.
+    foreign: bool,
 }
 
 /// Runs until the parent leaves.
-pub(crate) async fn run(route: Route) -> io::Result<()> {
-    let (fault, seen_by_proxy) = watch::channel(Fault::None);
+pub(crate) async fn run(route: Route, foreign: Option<SocketAddr>) -> io::Result<()> {
+    let (fault, seen_by_proxy) = watch::channel(Setting::default());
     let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let control = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let front = proxy::listen()?;
     children::ready(&Ready { proxy: front.local_addr()?, control: control.local_addr()? });
 
-    let state = Service { route, fault };
-    let upstream = service.local_addr()?;
+    let state = Service { route, fault, foreign: foreign.is_some() };
+    let upstream = foreign.map_or_else(|| service.local_addr(), Ok)?;
     let answers = Router::new().route("/", get(answer)).with_state(state.clone());
     let faults = Router::new().route("/fault", get(current).put(set)).with_state(state);
     let service = service.tap_io(|io| {
@@ -56,7 +65,7 @@ pub(crate) async fn run(route: Route) -> io::Result<()> {
 }
 
 async fn answer(State(service): State<Service>) -> impl IntoResponse {
-    let broken = *service.fault.borrow() == Fault::Errors;
+    let broken = service.fault.borrow().strikes(rand::random_range(0.0..1.0)) == Fault::Errors;
     // The timer's tick rounds up by as much as a millisecond; with this one the answer takes 50 ms and at most 2 more.
     let jitter = Duration::from_micros(rand::random_range(0..1_000));
     tokio::time::sleep(SERVICE + jitter).await;
@@ -66,11 +75,15 @@ async fn answer(State(service): State<Service>) -> impl IntoResponse {
     (StatusCode::OK, format!("{} here\n", service.route.name()))
 }
 
-async fn current(State(service): State<Service>) -> Json<Fault> {
+async fn current(State(service): State<Service>) -> Json<Setting> {
     Json(*service.fault.borrow())
 }
 
-async fn set(State(service): State<Service>, Json(fault): Json<Fault>) -> Json<Since> {
-    service.fault.send_replace(fault);
-    Json(Since { at_us: clock::now_us() })
+async fn set(State(service): State<Service>, Json(next): Json<Setting>) -> Result<Json<Since>, (StatusCode, String)> {
+    if service.foreign && next.fault == Fault::Errors {
+        let why = format!("{} is a service of yours, which alone decides what it answers", service.route.name());
+        return Err((StatusCode::CONFLICT, why));
+    }
+    service.fault.send_modify(|now| *now = now.replaced_by(next));
+    Ok(Json(Since { at_us: clock::now_us() }))
 }

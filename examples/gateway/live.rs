@@ -153,7 +153,7 @@ fn draw(frame: &mut Frame<'_>, now: &Now<'_>) {
     frame.render_widget(Line::from(heading).bold(), title);
     let sick = matches!(stretch.phase, Phase::Fault | Phase::Burst);
     let colour = if sick { Color::Red } else { Color::Green };
-    let text = format!("{}: {}", stretch.phase.name(), stretch.phase.explained());
+    let text = format!("{}: {}", stretch.phase.name(), now.plan.explained(stretch.phase));
     frame.render_widget(Line::from(text).fg(colour), phase);
 
     let total = now.plan.total().as_millis() as f64;

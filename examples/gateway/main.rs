@@ -3,10 +3,12 @@
 //! ```text
 //! cargo run --release --example gateway              the story, about 90 seconds
 //! cargo run --release --example gateway -- --quick   its short form, under 40 seconds
-//! cargo run --release --example gateway -- serve     keeps it running, for curl and load generators
+//! cargo run --release --example gateway -- --metastable   whether it comes back by itself, about 170 seconds
+//! cargo run --release --example gateway -- serve     keeps it running, for curl and load generators, before the example's
+//!                                                    own downstreams or yours (--upstream payments=http://127.0.0.1:9001)
 //! ```
 //!
-//! The program starts itself as child processes (`children`): three `downstream`s, each behind a fault `proxy`; the
+//! The program starts itself as child processes (`children`): three `downstream`s, each behind a proxy of `faults`; the
 //! gateway under test (`server`), fresh for each architecture; the load `generator`; a `canary` that tells whether the
 //! machine was fit. `plan` says what happens when, `predict` what arithmetic expects, `story` runs one architecture,
 //! `verdict` judges, `table` and `report` show.
@@ -15,23 +17,24 @@ mod canary;
 mod children;
 mod clock;
 mod downstream;
-mod fault;
+mod faults;
 mod figures;
 mod generator;
 mod hist;
 mod http;
 mod limits;
 mod live;
+mod metastable;
 mod plan;
 mod predict;
 mod process;
-mod proxy;
 mod recorder;
 mod report;
 mod serve;
 mod server;
 mod story;
 mod table;
+mod upstream;
 mod verdict;
 
 use std::io::{self, Write};
@@ -43,7 +46,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::plan::{Arch, Plan, Route};
-use crate::server::{Downstreams, Setup};
+use crate::server::{Downstreams, Endpoint, Setup};
 
 /// The run could not be carried out, so there is nothing to judge.
 const EXIT_BROKEN: u8 = 3;
@@ -73,6 +76,10 @@ struct StoryArgs {
     /// As --quick with plain output; neither timed lines nor the machine's fitness decide
     #[arg(long)]
     ci: bool,
+    /// In place of the story: three triggers that each push a naive gateway over for good, and what watertight makes of them;
+    /// with --ci, a shorter form of it
+    #[arg(long, conflicts_with_all = ["quick", "rate_scale", "report"])]
+    metastable: bool,
     /// Multiply the rates and the shared pool of (b) and (c); the compartments of (d) keep their sizes, so that above
     /// about 1.2 they are too small, and the run fails and says so
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = scale)]
@@ -87,7 +94,12 @@ enum Role {
     /// Keep the gateway running, with routes to make a dependency sick
     Serve(serve::Args),
     #[command(hide = true)]
-    Downstream { route: Route },
+    Downstream {
+        route: Route,
+        /// Before this service, and not one of its own.
+        #[arg(long)]
+        upstream: Option<SocketAddr>,
+    },
     #[command(hide = true)]
     Server {
         #[arg(long)]
@@ -142,13 +154,15 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> io::Result<ExitCode> {
     let descriptors = limits::raise();
     match cli.role {
+        None if cli.story.metastable => return metastable::tell(&cli.story, descriptors),
         None => return tell(&cli.story, descriptors),
         Some(Role::Serve(args)) => serve::run(&args)?,
-        Some(Role::Downstream { route }) => single_threaded()?.block_on(downstream::run(route))?,
+        Some(Role::Downstream { route, upstream }) => single_threaded()?.block_on(downstream::run(route, upstream))?,
         Some(Role::Server { arch, shared_threads, downstreams, controls }) => {
-            let downstreams = by_route(downstreams)?;
+            let addrs = by_route(downstreams)?;
+            let endpoints = Route::ALL.map(|r| Endpoint::own(r, addrs[r.index()]));
             let controls = if controls.is_empty() { None } else { Some(by_route(controls)?) };
-            server::run(Setup { arch, downstreams, controls, shared_threads, keeps_log: true })?;
+            server::run(Setup { arch, endpoints, controls, shared_threads, keeps_log: true })?;
         }
         Some(Role::Generate { target, timed }) => generator::run(&timed.plan, target, timed.start_us)?,
         Some(Role::Canary(timed)) => canary::run(&timed.plan, timed.start_us),

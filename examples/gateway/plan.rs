@@ -11,6 +11,8 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp};
 use serde::{Deserialize, Serialize};
 
+use crate::faults::Fault;
+
 /// Requests per second over all routes, before `--rate-scale`.
 pub(crate) const RATE: f64 = 1_000.0;
 /// What a healthy downstream takes to answer.
@@ -19,6 +21,10 @@ pub(crate) const SERVICE: Duration = Duration::from_millis(50);
 pub(crate) const SICK: Duration = Duration::from_secs(5);
 /// The shared pool of architectures (b) and (c), before `--rate-scale`.
 pub(crate) const SHARED_THREADS: usize = 200;
+/// Requests per second, and threads of the shared pool, of `--metastable`: three attempts for each request are more than
+/// the pool can carry, one is far less.
+pub(crate) const OVERCOMMITTED_RATE: f64 = 700.0;
+pub(crate) const OVERCOMMITTED_THREADS: usize = 100;
 /// How long a caller of (c) waits for one attempt; also the age up to which an answer counts as good.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// Attempts of (c) and of (d), the first included.
@@ -27,6 +33,11 @@ pub(crate) const ATTEMPTS: u32 = 3;
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(1);
 /// The header in which the generator says which phase a request belongs to.
 pub(crate) const PHASE_HEADER: &str = "x-phase";
+
+/// The story's sickness: with the service time it makes the 5 s.
+pub(crate) fn sickness() -> Fault {
+    Fault::Latency { latency_ms: (SICK - SERVICE).as_millis() as u64, jitter_ms: 0 }
+}
 
 const SEED: u64 = 0x0077_6174_6572;
 
@@ -166,6 +177,59 @@ impl Phase {
     }
 }
 
+/// What pushes an overcommitted gateway over in `--metastable`, in the phase `Fault`; then it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Trigger {
+    /// Recommendations takes 5 s.
+    Slow,
+    /// Every dependency answers 500, in its usual time.
+    Errors,
+    /// Requests come at four times the rate.
+    Spike,
+}
+
+impl Trigger {
+    pub(crate) const ALL: [Trigger; 3] = [Trigger::Slow, Trigger::Errors, Trigger::Spike];
+    /// How many times as many requests come in a spike.
+    pub(crate) const SPIKE: f64 = 4.0;
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Trigger::Slow => "slow dependency",
+            Trigger::Errors => "error burst",
+            Trigger::Spike => "arrival spike",
+        }
+    }
+
+    pub(crate) fn explained(self) -> &'static str {
+        match self {
+            Trigger::Slow => "recommendations takes 5 s",
+            Trigger::Errors => "every dependency answers 500",
+            Trigger::Spike => "requests come at four times the rate",
+        }
+    }
+
+    /// How long it lasts: until naive callers have lost patience, by arithmetic and with something to spare. Errors take
+    /// longest: they only turn one attempt into three, which is hardly more than the pool can carry.
+    pub(crate) fn seconds(self) -> u64 {
+        match self {
+            Trigger::Slow => 5,
+            Trigger::Errors => 24,
+            Trigger::Spike => 4,
+        }
+    }
+
+    /// What is wrong with a dependency meanwhile.
+    pub(crate) fn fault(self, route: Route) -> Fault {
+        match self {
+            Trigger::Slow if route == Route::SICK => sickness(),
+            Trigger::Errors => Fault::Errors,
+            Trigger::Slow | Trigger::Spike => Fault::None,
+        }
+    }
+}
+
 /// One phase on the story's time line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Stretch {
@@ -187,6 +251,8 @@ pub(crate) struct Plan {
     /// The length of the window whose arrivals are replayed.
     pub(crate) window_ms: u64,
     pub(crate) stretches: Vec<Stretch>,
+    /// Of `--metastable`; the story has none.
+    pub(crate) trigger: Option<Trigger>,
 }
 
 /// One request to be sent.
@@ -218,6 +284,24 @@ impl Plan {
         }
     }
 
+    /// 700 requests/s, a trigger, and what is left of the service when it is gone.
+    pub(crate) fn metastable(trigger: Trigger, short: bool) -> Self {
+        let (before, after) = if short { (2, 5) } else { (4, 10) };
+        Self {
+            trigger: Some(trigger),
+            ..Self::of(OVERCOMMITTED_RATE / RATE, [2, before, trigger.seconds(), after, 0, 0])
+        }
+    }
+
+    /// What goes on in a phase, in words.
+    pub(crate) fn explained(&self, phase: Phase) -> &'static str {
+        match (self.trigger, phase) {
+            (Some(trigger), Phase::Fault) => trigger.explained(),
+            (Some(_), Phase::After) => "everything is healthy again",
+            _ => phase.explained(),
+        }
+    }
+
     /// Phases of so many seconds, in the order of [`Phase::ALL`]; those of none are left out.
     fn of(scale: f64, seconds: [u64; Phase::COUNT]) -> Self {
         let mut from_ms = 0;
@@ -226,7 +310,7 @@ impl Plan {
             stretches.push(Stretch { phase, from_ms, len_ms });
             from_ms += len_ms;
         }
-        Self { scale, window_ms: 4_000, stretches }
+        Self { scale, window_ms: 4_000, stretches, trigger: None }
     }
 
     pub(crate) fn total(&self) -> Duration {
@@ -245,13 +329,23 @@ impl Plan {
 
     /// Threads of the shared pool of (b) and (c).
     pub(crate) fn shared_threads(&self) -> usize {
-        shared_threads(self.scale)
+        match self.trigger {
+            Some(_) => OVERCOMMITTED_THREADS,
+            None => shared_threads(self.scale),
+        }
     }
 
     /// The offsets of one window, in microseconds: a Poisson stream, each arrival given to a route by its share.
     pub(crate) fn window(&self) -> Vec<(u64, Route)> {
+        self.window_at(RATE * self.scale)
+    }
+
+    fn window_at(&self, rate: f64) -> Vec<(u64, Route)> {
+        if self.trigger.is_some() {
+            return self.counted_window(rate);
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(SEED);
-        let gap = Exp::new(RATE * self.scale).expect("the rate is positive");
+        let gap = Exp::new(rate).expect("the rate is positive");
         let mut offsets = Vec::new();
         let mut at = 0.0;
         loop {
@@ -264,11 +358,27 @@ impl Plan {
         }
     }
 
+    /// A Poisson stream of which the number is known. Where three attempts for each request are hardly more than the pool
+    /// can carry, luck with the number would decide.
+    fn counted_window(&self, rate: f64) -> Vec<(u64, Route)> {
+        let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+        let count = (rate * self.window_ms as f64 / 1_000.0).round() as usize;
+        let arrival = |_| (rng.random_range(0..self.window_ms * 1_000), pick(rng.random_range(0.0..1.0)));
+        let mut offsets: Vec<_> = (0..count).map(arrival).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
     /// Every request of the story: the window, replayed from its beginning in each stretch as often as it fits.
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {
-        let window = self.window();
+        let usual = self.window();
+        let spike = match self.trigger {
+            Some(Trigger::Spike) => Some(self.window_at(RATE * self.scale * Trigger::SPIKE)),
+            _ => None,
+        };
         let mut all = Vec::new();
         for stretch in &self.stretches {
+            let window = spike.as_ref().filter(|_| stretch.phase == Phase::Fault).unwrap_or(&usual);
             for replay in (0..stretch.len_ms).step_by(self.window_ms as usize) {
                 let room_us = (stretch.len_ms - replay) * 1_000;
                 let base_us = (stretch.from_ms + replay) * 1_000;

@@ -11,12 +11,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::canary::CanaryReport;
 use crate::children::Child;
-use crate::downstream;
-use crate::fault::{Fault, Since};
+use crate::downstream::{self, Since};
+use crate::faults::{Fault, Setting};
 use crate::generator::Line;
 use crate::http::{self, HttpClient};
 use crate::live::{Now, View};
-use crate::plan::{Arch, Phase, Plan, Route};
+use crate::plan::{self, Arch, Phase, Plan, Route};
 use crate::process::Process;
 use crate::recorder::{GeneratorReport, Progress};
 use crate::server::Downstreams;
@@ -76,11 +76,16 @@ pub(crate) struct Dependencies {
 }
 
 impl Dependencies {
-    pub(crate) async fn start() -> io::Result<Self> {
+    /// With a service of their own where none is given.
+    pub(crate) async fn start(upstreams: &[Option<SocketAddr>; Route::ALL.len()]) -> io::Result<Self> {
         let mut children = Vec::new();
         let mut ready = Vec::new();
         for route in Route::ALL {
-            let (child, addrs) = Child::start::<downstream::Ready>("downstream", &[route.name().into()]).await?;
+            let mut args: Vec<OsString> = vec![route.name().into()];
+            if let Some(upstream) = upstreams[route.index()] {
+                args.extend(["--upstream".into(), upstream.to_string().into()]);
+            }
+            let (child, addrs) = Child::start::<downstream::Ready>("downstream", &args).await?;
             children.push(child);
             ready.push(addrs);
         }
@@ -101,7 +106,7 @@ pub(crate) struct Place {
 
 /// Runs one architecture from the start of its processes to their end.
 pub(crate) async fn run(arch: Arch, plan: &Plan, place: Place, view: &mut dyn View) -> io::Result<Run> {
-    let dependencies = Dependencies::start().await?;
+    let dependencies = Dependencies::start(&[None; 3]).await?;
     let (gateway, target) = start_gateway(arch, plan, &dependencies).await?;
     let start_us = clock::now_us() + LEAD.as_micros() as u64;
     let timed = |extra: &[OsString]| -> io::Result<Vec<OsString>> {
@@ -171,15 +176,24 @@ async fn start_gateway(arch: Arch, plan: &Plan, dependencies: &Dependencies) -> 
 async fn switch_faults(client: HttpClient, controls: Downstreams, plan: Plan, start_us: u64) -> io::Result<Vec<Mark>> {
     let mut marks = Vec::new();
     for stretch in &plan.stretches {
-        let fault = match stretch.phase {
-            Phase::WarmUp | Phase::Before => continue,
-            Phase::Fault => Fault::sick(),
-            Phase::Burst => Fault::Errors,
-            Phase::After | Phase::End => Fault::None,
+        let fault = |route: Route| match (stretch.phase, plan.trigger) {
+            (Phase::Fault, Some(trigger)) => trigger.fault(route),
+            (Phase::Fault, None) if route == Route::SICK => plan::sickness(),
+            (Phase::Burst, _) if route == Route::SICK => Fault::Errors,
+            _ => Fault::None,
         };
+        if matches!(stretch.phase, Phase::WarmUp | Phase::Before) {
+            continue;
+        }
         sleep(clock::until(start_us + stretch.from_ms * 1_000)).await;
-        let since: Since = http::put(&client, controls[Route::SICK.index()], "/fault", &fault).await?;
-        marks.push(Mark { phase: stretch.phase, at_us: since.at_us });
+        // In the story only one of them is ever told anything.
+        for route in Route::ALL.into_iter().filter(|r| plan.trigger.is_some() || *r == Route::SICK) {
+            let setting = Setting::from(fault(route));
+            let since: Since = http::put(&client, controls[route.index()], "/fault", &setting).await?;
+            if route == Route::SICK {
+                marks.push(Mark { phase: stretch.phase, at_us: since.at_us });
+            }
+        }
     }
     Ok(marks)
 }

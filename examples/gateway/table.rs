@@ -63,7 +63,7 @@ fn short(arch: Arch) -> &'static str {
     }
 }
 
-fn write_lines(out: &mut String, verdict: &Verdict) {
+pub(crate) fn write_lines(out: &mut String, verdict: &Verdict) {
     for (kind, title) in [(Kind::Structural, "structural"), (Kind::Timed, "timed")] {
         let decides = if verdict.decides(kind) { "" } else { ", not deciding in this run" };
         let _ = writeln!(out, "\nPass lines of (d), {title}{decides}");
@@ -75,7 +75,7 @@ fn write_lines(out: &mut String, verdict: &Verdict) {
     }
 }
 
-fn write_machine(out: &mut String, runs: &[Run]) {
+pub(crate) fn write_machine<'a>(out: &mut String, runs: impl IntoIterator<Item = &'a Run>) {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let _ = writeln!(out, "\nThe machine ({cores} cores), in ms: canary late at p99.9 / generator late at p99");
     for run in runs {
@@ -150,7 +150,7 @@ fn figure_json(figure: &Figure, runs: &[Run]) -> Value {
     json!({ "id": figure.id, "what": figure.what, "unit": figure.unit, "architectures": cells })
 }
 
-fn run_json(run: &Run) -> (String, Value) {
+pub(crate) fn run_json(run: &Run) -> (String, Value) {
     let window = |phase: Phase| {
         let routes: Map<_, _> =
             Route::ALL.iter().map(|r| (r.name().into(), json!(route_window(run, phase, *r)))).collect();

@@ -10,10 +10,12 @@ use crate::predict::Prediction;
 use crate::story::Run;
 
 mod fitness;
+pub(crate) mod metastable;
 mod structural;
 mod timed;
 
 pub(crate) use self::fitness::lateness;
+pub(crate) use self::structural::COLLAPSED;
 
 /// What the run was asked for, and so what decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -96,6 +98,10 @@ pub(crate) fn judge(runs: &[Run], prediction: &Prediction, mode: Mode) -> Verdic
     let watertight = run_of(runs, Arch::D);
     lines.extend(watertight.iter().flat_map(|run| timed::lines(run, prediction)));
     let unfit = watertight.map(fitness::unfit).unwrap_or_default();
+    decide(lines, unfit, mode)
+}
+
+fn decide(lines: Vec<Line>, unfit: Vec<String>, mode: Mode) -> Verdict {
     let broken = |kind| lines.iter().any(|l| l.kind == kind && !l.holds);
     let outcome = match mode {
         _ if broken(Kind::Structural) => Outcome::Fail,

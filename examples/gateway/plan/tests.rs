@@ -56,3 +56,25 @@ fn the_phase_at_a_moment() {
     assert_eq!(plan.at(17_999).phase, Phase::Fault);
     assert_eq!(plan.at(99_000).phase, Phase::End);
 }
+
+/// 3 x 700 are more than 100 threads can carry, and luck must not make fewer of them.
+#[test]
+fn exactly_so_many_come_whatever_the_trigger() {
+    for trigger in Trigger::ALL {
+        let plan = Plan::metastable(trigger, false);
+        let in_phase = |phase| plan.arrivals().into_iter().filter(|a| a.phase == phase).count() as f64;
+        assert_eq!(in_phase(Phase::Before), 4.0 * OVERCOMMITTED_RATE);
+        let times = if trigger == Trigger::Spike { Trigger::SPIKE } else { 1.0 };
+        let come = in_phase(Phase::Fault) / (trigger.seconds() as f64 * OVERCOMMITTED_RATE * times);
+        assert!((come - 1.0).abs() < 0.02, "{trigger:?}: {come}");
+        assert!(plan.arrivals().is_sorted_by_key(|a| a.at_us));
+        assert_eq!(plan.shared_threads(), OVERCOMMITTED_THREADS);
+        let faults = Route::ALL.map(|r| trigger.fault(r) != Fault::None);
+        let sick = match trigger {
+            Trigger::Slow => [false, false, true],
+            Trigger::Errors => [true; 3],
+            Trigger::Spike => [false; 3],
+        };
+        assert_eq!(faults, sick);
+    }
+}

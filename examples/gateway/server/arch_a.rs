@@ -11,7 +11,7 @@ use super::answer::{Answer, Refusal, RefusedBy};
 use super::client::Client;
 use super::ledger::{Inbound, Ledger};
 use super::stats::Stats;
-use super::{Architecture, Downstreams};
+use super::{Architecture, Endpoints};
 use crate::plan::Route;
 
 /// What a client library waits when nobody told it otherwise.
@@ -25,8 +25,8 @@ pub(crate) struct ThreadPerRequest {
 }
 
 impl ThreadPerRequest {
-    pub(crate) fn new(downstreams: &Downstreams, ledger: &Arc<Ledger>) -> Self {
-        let client = |r: Route| Arc::new(Client::new(r, downstreams[r.index()], IDLE, ledger));
+    pub(crate) fn new(endpoints: &Endpoints, ledger: &Arc<Ledger>) -> Self {
+        let client = |r: Route| Arc::new(Client::new(&endpoints[r.index()], IDLE, ledger));
         Self { clients: Route::ALL.map(client), ledger: Arc::clone(ledger) }
     }
 }

@@ -15,7 +15,7 @@ use super::answer::{Answer, Refusal, RefusedBy};
 use super::client::{Client, ClientError};
 use super::ledger::{Inbound, Ledger};
 use super::stats::{Breaker, Stats};
-use super::{Architecture, Downstreams};
+use super::{Architecture, Endpoints};
 use crate::plan::{ATTEMPTS, Compartment, OPEN_FOR, Route};
 
 /// Failures in a row that open a breaker: ten time-outs of ten threads are one time-out's wait.
@@ -39,10 +39,10 @@ struct Guarded {
 }
 
 impl Watertight {
-    pub(crate) fn new(downstreams: &Downstreams, ledger: &Arc<Ledger>) -> io::Result<Self> {
+    pub(crate) fn new(endpoints: &Endpoints, ledger: &Arc<Ledger>) -> io::Result<Self> {
         let guarded = |route: Route| -> Result<Guarded, BuildError> {
             let threads = route.compartment().threads;
-            let client = Client::new(route, downstreams[route.index()], threads, ledger);
+            let client = Client::new(&endpoints[route.index()], threads, ledger);
             Ok(Guarded { route, bulkhead: bulkhead(route, ledger)?, client: Arc::new(client) })
         };
         let all: Result<Vec<_>, _> = Route::ALL.into_iter().map(guarded).collect();

@@ -10,8 +10,8 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Timeout};
 
+use super::Endpoint;
 use super::ledger::{Job, Ledger};
-use crate::plan::Route;
 
 /// How a downstream call can fail.
 #[derive(Debug, thiserror::Error)]
@@ -59,16 +59,17 @@ impl Resolver for Fixed {
 
 impl Client {
     /// A client that keeps as many idle connections as `threads` will use at once.
-    pub(crate) fn new(route: Route, at: SocketAddr, threads: usize, ledger: &Arc<Ledger>) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, threads: usize, ledger: &Arc<Ledger>) -> Self {
         let config = Agent::config_builder()
             .max_idle_connections(threads)
             .max_idle_connections_per_host(threads)
             .http_status_as_error(false)
             .proxy(None)
+            .max_redirects(0)
             .build();
         Self {
-            agent: Agent::with_parts(config, DefaultConnector::default(), Fixed(at)),
-            url: format!("http://{at}/?{}", route.name()),
+            agent: Agent::with_parts(config, DefaultConnector::default(), Fixed(endpoint.at)),
+            url: endpoint.url.clone(),
             ledger: Arc::clone(ledger),
         }
     }
@@ -79,9 +80,9 @@ impl Client {
         let request = self.agent.get(&self.url).config().timeout_global(Some(timeout)).build();
         let mut response = request.call()?;
         // The body is read whatever the status, so that the connection can be used again.
-        let body = response.body_mut().read_to_string()?;
+        let body = response.body_mut().read_to_vec()?;
         match response.status().as_u16() {
-            200 => Ok(body),
+            200..=299 => Ok(String::from_utf8_lossy(&body).into_owned()),
             status => Err(ClientError::Status(status)),
         }
     }

@@ -1,6 +1,7 @@
 //! The HTTP front: three routes for clients, `/status` for people, `/stats` for the story, and `/fault` to make a
 //! downstream sick.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -10,16 +11,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
-use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::ledger::{Inbound, Ledger};
 use super::stats::{Log, Stats};
 use super::{Architecture, Setup};
 use crate::clock::now_us;
-use crate::fault::{Fault, Since};
+use crate::downstream::Since;
+use crate::faults::{Fault, Setting};
 use crate::http::{self, HttpClient};
-use crate::plan::{Arch, PHASE_HEADER, Phase, Route};
+use crate::plan::{self, Arch, PHASE_HEADER, Phase, Route};
 
 /// The gateway, ready to be served.
 pub(crate) struct Front {
@@ -129,50 +131,44 @@ async fn status(State(front): Gateway) -> String {
     text
 }
 
-/// A fault as a person writes it: `?fault=latency&latency_ms=5000`, `?fault=down`, `?fault=errors`, `?fault=none`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    fault: Kind,
-    #[serde(default)]
-    latency_ms: Option<u64>,
-    #[serde(default)]
-    jitter_ms: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    None,
-    Latency,
-    Down,
-    Errors,
-}
-
-impl Wanted {
-    fn fault(&self) -> Fault {
-        match (&self.fault, Fault::sick()) {
-            (Kind::None, _) => Fault::None,
-            (Kind::Down, _) => Fault::Down,
-            (Kind::Errors, _) => Fault::Errors,
-            (Kind::Latency, sick) => match self.latency_ms {
-                Some(latency_ms) => Fault::Latency { latency_ms, jitter_ms: self.jitter_ms },
-                None => sick,
-            },
+/// A fault as a person writes it: `?fault=latency&latency_ms=5000`, `?fault=reset&toxicity=0.5`, `?fault=none`. A latency
+/// without a figure is the story's.
+fn wanted(query: &HashMap<String, String>) -> Result<Setting, String> {
+    let figure = |text: &String| match (text.parse::<u64>(), text.parse::<f64>()) {
+        (Ok(whole), _) => json!(whole),
+        (_, Ok(number)) => json!(number),
+        _ => json!(text),
+    };
+    let mut said: Map<_, _> = query.iter().map(|(name, text)| (name.clone(), figure(text))).collect();
+    if said.get("fault") == Some(&json!("latency")) && !said.contains_key("latency_ms") {
+        if let Fault::Latency { latency_ms, .. } = plan::sickness() {
+            said.insert("latency_ms".into(), json!(latency_ms));
         }
     }
+    let setting: Setting = serde_json::from_value(Value::Object(said)).map_err(|e| e.to_string())?;
+    if !(0.0..=1.0).contains(&setting.toxicity) {
+        return Err(format!("toxicity is a share, from 0 to 1, and not {}", setting.toxicity));
+    }
+    Ok(setting)
 }
 
-async fn fault(State(front): Gateway, Path(name): Path<String>, Query(wanted): Query<Wanted>) -> Response {
+async fn fault(
+    State(front): Gateway,
+    Path(name): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
     let Some(route) = Route::named(&name) else {
         return unknown(&name);
+    };
+    let setting = match wanted(&query) {
+        Ok(setting) => setting,
+        Err(why) => return (StatusCode::BAD_REQUEST, format!("no such fault: {why}\n")).into_response(),
     };
     let Some(controls) = front.setup.controls else {
         return (StatusCode::NOT_FOUND, "these downstreams have no control routes\n").into_response();
     };
-    let fault = wanted.fault();
-    match http::put::<_, Since>(&front.control, controls[route.index()], "/fault", &fault).await {
-        Ok(_) => format!("{name}: {}\n", serde_json::json!(fault)).into_response(),
+    match http::put::<_, Since>(&front.control, controls[route.index()], "/fault", &setting).await {
+        Ok(_) => format!("{name}: {}\n", json!(setting)).into_response(),
         Err(e) => (StatusCode::BAD_GATEWAY, format!("{name} cannot be told: {e}\n")).into_response(),
     }
 }

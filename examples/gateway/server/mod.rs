@@ -30,6 +30,25 @@ pub(crate) use self::front::Front;
 /// Where the downstreams listen, by [`Route::index`].
 pub(crate) type Downstreams = [SocketAddr; Route::ALL.len()];
 
+/// A downstream as the gateway's client sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// Where to connect to: the proxy before it, if there is one.
+    pub(crate) at: SocketAddr,
+    /// What to ask.
+    pub(crate) url: String,
+}
+
+impl Endpoint {
+    /// Of the example's own downstreams.
+    pub(crate) fn own(route: Route, at: SocketAddr) -> Self {
+        Self { at, url: format!("http://{at}/?{}", route.name()) }
+    }
+}
+
+/// The downstreams, by [`Route::index`].
+pub(crate) type Endpoints = [Endpoint; Route::ALL.len()];
+
 /// One way to call the dependencies.
 pub(crate) trait Architecture: Send + Sync {
     /// Sees a request through. The future is dropped when the client disconnects.
@@ -43,7 +62,7 @@ pub(crate) trait Architecture: Send + Sync {
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) arch: Arch,
-    pub(crate) downstreams: Downstreams,
+    pub(crate) endpoints: Endpoints,
     /// The control routes of the downstreams, where there are any.
     pub(crate) controls: Option<Downstreams>,
     /// Threads of the pool of (b) and (c).
@@ -55,10 +74,10 @@ pub(crate) struct Setup {
 impl Setup {
     fn build(&self, ledger: &Arc<Ledger>) -> io::Result<Arc<dyn Architecture>> {
         Ok(match self.arch {
-            Arch::A => Arc::new(arch_a::ThreadPerRequest::new(&self.downstreams, ledger)),
+            Arch::A => Arc::new(arch_a::ThreadPerRequest::new(&self.endpoints, ledger)),
             Arch::B => Arc::new(shared_pool::SharedPool::new(self, ledger, shared_pool::Attempts::One)?),
             Arch::C => Arc::new(shared_pool::SharedPool::new(self, ledger, shared_pool::Attempts::Impatient)?),
-            Arch::D => Arc::new(arch_d::Watertight::new(&self.downstreams, ledger)?),
+            Arch::D => Arc::new(arch_d::Watertight::new(&self.endpoints, ledger)?),
         })
     }
 }

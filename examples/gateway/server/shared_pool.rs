@@ -48,7 +48,7 @@ impl SharedPool {
             let worker = move || jobs.iter().for_each(|work| work());
             std::thread::Builder::new().name(format!("shared-{n}")).spawn(worker)?;
         }
-        let client = |r: Route| Arc::new(Client::new(r, setup.downstreams[r.index()], threads, ledger));
+        let client = |r: Route| Arc::new(Client::new(&setup.endpoints[r.index()], threads, ledger));
         Ok(Self { queue, clients: Route::ALL.map(client), ledger: Arc::clone(ledger), attempts })
     }
 

@@ -41,8 +41,15 @@ fn quantile(by_phase: &[Latencies; Phase::COUNT], phases: &[Phase], q: f64) -> f
 /// Why the machine was not fit; nothing if it was. The warm-up is not judged by time. It is asked of the run of (d)
 /// only: a machine may well be late while an architecture collapses on it.
 pub(super) fn unfit(run: &Run) -> Vec<String> {
+    unfit_in(run, &["before", "fault", "after"])
+}
+
+/// As [`unfit`], in these windows.
+pub(super) fn unfit_in(run: &Run, windows: &[&str]) -> Vec<String> {
     let mut reasons = Vec::new();
-    for Lateness { window, canary_p99_9_ms, generator_p99_ms } in lateness(run).into_iter().skip(1) {
+    for Lateness { window, canary_p99_9_ms, generator_p99_ms } in
+        lateness(run).into_iter().filter(|l| windows.contains(&l.window))
+    {
         for (who, quantile, ms) in
             [("the canary woke", "p99.9", canary_p99_9_ms), ("the generator sent", "p99", generator_p99_ms)]
         {

@@ -12,7 +12,7 @@ const MOST_ATTEMPTS: f64 = 1.1;
 /// How far past its socket timeout a thread may come back: a busy machine's scheduling, not a call that goes on.
 const OVERRUN_US: u64 = 500_000;
 /// Less than this part of the healthy requests came to good: collapsed, or not recovered.
-const COLLAPSED: f64 = 0.5;
+pub(crate) const COLLAPSED: f64 = 0.5;
 /// The end of the fault, by which (b) must have collapsed.
 const LAST_OF_FAULT_MS: u64 = 4_000;
 
@@ -35,7 +35,7 @@ pub(super) fn lines(runs: &[Run]) -> Vec<Line> {
     lines
 }
 
-fn line(what: &str, limit: impl Into<String>, measured: String, holds: bool) -> Line {
+pub(super) fn line(what: &str, limit: impl Into<String>, measured: String, holds: bool) -> Line {
     Line { kind: Kind::Structural, what: what.into(), limit: limit.into(), measured, holds }
 }
 
@@ -59,7 +59,7 @@ fn compartment(run: &Run) -> Line {
     line("threads that recommendations ever held", format!("at most {most}"), peak.to_string(), peak <= most)
 }
 
-fn threads(run: &Run) -> Line {
+pub(super) fn threads(run: &Run) -> Line {
     let from = run.plan.stretch(Phase::Before).map_or(0, |s| s.from_ms);
     let counts = || run.samples.iter().filter(|s| s.at_ms >= from).map(|s| s.process.threads);
     let (fewest, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
@@ -117,7 +117,7 @@ fn admitted_between(run: &Run, opened_us: u64, then: Option<&Transition>) -> u64
     attempts().filter(|a| a.arrived_us < until_us).count() as u64
 }
 
-fn attempts(run: &Run) -> Line {
+pub(super) fn attempts(run: &Run) -> Line {
     let mut worst = (0.0, Route::SICK, Phase::WarmUp);
     for Stretch { phase, .. } in &run.plan.stretches {
         for route in Route::ALL {
@@ -135,7 +135,7 @@ fn attempts(run: &Run) -> Line {
     line("attempts per request, every route and window", limit, measured, ratio <= MOST_ATTEMPTS)
 }
 
-fn abandoned(run: &Run) -> Line {
+pub(super) fn abandoned(run: &Run) -> Line {
     let orphans = run.last.orphans;
     let rest = if run.came_to_rest { "nothing left at the end" } else { "work left at the end" };
     let measured = format!(

@@ -34,7 +34,10 @@ fn answered(count: u64, us: u64) -> Figures {
 
 /// A run in which every request came to good.
 fn plain(arch: Arch) -> Run {
-    let plan = Plan::full(arch, 1.0);
+    plain_of(arch, Plan::full(arch, 1.0))
+}
+
+pub(super) fn plain_of(arch: Arch, plan: Plan) -> Run {
     let total = plan.total().as_millis() as u64;
     let mut slices = Vec::new();
     for from_ms in (0..total).step_by(SLICE_MS as usize) {

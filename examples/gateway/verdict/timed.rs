@@ -24,7 +24,7 @@ pub(super) fn lines(run: &Run, prediction: &Prediction) -> Vec<Line> {
     lines
 }
 
-fn line(what: String, limit: String, measured: String, holds: bool) -> Line {
+pub(super) fn line(what: String, limit: String, measured: String, holds: bool) -> Line {
     Line { kind: Kind::Timed, what, limit, measured, holds }
 }
 
