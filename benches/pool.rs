@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use watertight::pool::Spin;
 use watertight::{Context, Pool};
 
 const THREADS: usize = 2;
@@ -56,6 +57,11 @@ fn round_trip(c: &mut Criterion) {
     raw.shutdown();
     let pool = pool();
     group.bench_function("Pool::submit + join", |b| b.iter(|| pool.submit(|| black_box(7)).unwrap().join().unwrap()));
+    for spin in [Spin::Brief, Spin::Adaptive] {
+        let pool = Pool::builder("bench").threads(THREADS).queue(QUEUE).spin(spin).build().unwrap();
+        let name = format!("Pool::call, Spin::{spin:?}");
+        group.bench_function(name, |b| b.iter(|| pool.call(|| black_box(7)).unwrap()));
+    }
     group.finish();
 }
 
