@@ -46,7 +46,8 @@ impl Drop for Dropped {
 
 #[test]
 fn a_full_pool_does_what_it_was_told() {
-    let table: [(OnFull, fn(Result<Result<ThreadId, JobError>, RejectReason>)); 4] = [
+    type Expected = fn(Result<Result<ThreadId, JobError>, RejectReason>);
+    let table: [(OnFull, Expected); 4] = [
         (OnFull::Refuse, |ended| assert!(matches!(ended, Err(RejectReason::Full { limit: 1, waiting: 1 })))),
         (OnFull::CallerRuns, |ended| assert_eq!(ended.unwrap().unwrap(), here())),
         (OnFull::DropNewest, |ended| assert!(matches!(ended, Ok(Err(JobError::Shed(DISPLACED)))))),

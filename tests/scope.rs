@@ -175,7 +175,7 @@ fn a_job_nobody_joined_panics_the_scope_at_its_end() {
         });
     });
     assert_eq!(said, "dropped late");
-    let joined = pool.scope(|s| s.submit(|| panic!("joined")).join().map(|()| ()));
+    let joined: Result<(), _> = pool.scope(|s| s.submit(|| panic!("joined")).join());
     assert!(matches!(joined, Err(JobError::Panicked(_))));
     // Who keeps the handle beyond the scope keeps the panic.
     let kept: JobHandle<()> = pool.scope(|s| s.submit(|| panic!("kept")));

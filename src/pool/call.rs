@@ -1,10 +1,10 @@
 //! [`Pool::call`]: submits, and waits for the end of the job on this thread. So the closure may borrow, and nothing is
 //! allocated: closure and result lie on the caller's stack (`queue/frame.rs`).
 //!
-//! **States** of a call: queued → running → done, or withdrawn while queued, by the end of its context, or displaced. **Invariants.**
-//! 1. The entry in the queue holds the place and gives it back when it is popped, also if the call was withdrawn; and before
-//! the caller is told that its job is done. 2. A call on one of the pool's own workers runs where it is made: it waits for
-//! nobody. **Locking.** The desk's lock, see there.
+//! **States** of a call: queued → running → done, or withdrawn while queued, by the end of its context, or displaced.
+//! **Invariants.** 1. The entry in the queue holds the place and gives it back when it is popped, also if the call was
+//! withdrawn; and before the caller is told that its job is done. What became of the call is counted before that. 2. A call on
+//! one of the pool's own workers runs where it is made: it waits for nobody. **Locking.** The desk's lock, see there.
 
 use super::Pool;
 use super::on_full::{Admitted, DISPLACED};

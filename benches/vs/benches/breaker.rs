@@ -95,7 +95,7 @@ fn good() -> Result<u64, ()> {
 }
 
 fn bad() -> Result<u64, ()> {
-    Err(black_box(()))
+    black_box(Err(()))
 }
 
 fn ours(breaker: &Breaker) {
@@ -155,13 +155,13 @@ fn towered<S: Service<()>>(service: &mut S) -> bool {
 fn closed(effort: Effort) {
     let n = effort.calls;
     let word = AtomicU64::new(0);
-    let floor = || drop(black_box(word.fetch_add(1, Ordering::Relaxed)));
+    let floor = || _ = black_box(word.fetch_add(1, Ordering::Relaxed));
     let (consecutive, window) = (breaker(Trip::consecutive(10)), breaker(Trip::rate(0.5)));
     let (recloser, safe) = (recloser(), safe());
     let tower = CircuitBreakerLayer::builder().failure_rate_threshold(0.5).sliding_window_size(100).build();
     let tower = tower.unwrap().layer_fn(Instantly(true));
-    let recloser = || drop(black_box(recloser.call(good)));
-    let safe = || drop(black_box(safe.call(good)));
+    let recloser = || _ = black_box(recloser.call(good));
+    let safe = || _ = black_box(safe.call(good));
     compare(
         "closed, a success",
         effort,
@@ -199,8 +199,8 @@ fn closed(effort: Effort) {
 
 fn timed(effort: Effort) {
     let n = effort.calls / 4 + 1;
-    let look = || drop(black_box(Instant::now()));
-    let looks = || drop(black_box((Instant::now(), Instant::now())));
+    let look = || _ = black_box(Instant::now());
+    let looks = || _ = black_box((Instant::now(), Instant::now()));
     let within = breaker(Trip::rate(0.5).within(Duration::from_secs(10)));
     compare(
         "closed, a success in a time window",
@@ -258,16 +258,16 @@ fn outcomes(effort: Effort) {
 
 fn refusals(effort: Effort) {
     let n = effort.calls / 4 + 1;
-    let look = || drop(black_box(Instant::now()));
+    let look = || _ = black_box(Instant::now());
     let (open, recloser, safe) = (breaker(Trip::consecutive(1)), recloser(), safe());
     open.admit().unwrap().failure();
     for _ in 0..200 {
         _ = recloser.call(bad);
         _ = safe.call(bad);
     }
-    let refuse = || drop(black_box(open.admit_here().is_err()));
-    let recloser = || drop(black_box(recloser.call(good).is_err()));
-    let safe = || drop(black_box(safe.call(good).is_err()));
+    let refuse = || _ = black_box(open.admit_here().is_err());
+    let recloser = || _ = black_box(recloser.call(good).is_err());
+    let safe = || _ = black_box(safe.call(good).is_err());
     let contenders = |one: bool| -> Vec<Contender<'_>> {
         vec![
             ("floor: a look at the clock", Box::new(|| alone(n, look))),
