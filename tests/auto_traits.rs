@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::future::{Future, ready};
 use std::path::Path;
 use watertight::breaker::{BreakerBuilder, BreakerSnapshot};
-use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Idempotent};
+use watertight::bulkhead::{BulkheadBuilder, BulkheadState, Classified, Idempotent};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
@@ -80,7 +80,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
-    shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>)>();
+    shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>, Classified<u8, u8>, Classified<Lonely, Lonely>)>();
     fn observer<T: Send + Sync + ?Sized>() {}
     observer::<dyn Observer>();
     fn hook<T: Propagate>() {

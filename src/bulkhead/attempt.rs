@@ -10,8 +10,14 @@ use super::flow::Ended;
 use crate::breaker::Admitted;
 use crate::context::Context;
 use crate::error::Interrupted;
+use crate::event::Class;
 use crate::sync::{Arc, Mutex, broken};
 use std::time::Duration;
+
+/// Whether the caller changed its mind. A deadline that somebody has seen pass cancels the token too, and is something else.
+pub(super) fn given_up(cx: &Context) -> bool {
+    matches!(cx.token().cause(), Some(Interrupted::Cancelled(_)))
+}
 
 /// The breaker's leave for one attempt, if there is a breaker. Dropped before it was used it says nothing, not even
 /// while a panic that has nothing to do with it unwinds.
@@ -29,16 +35,15 @@ impl Leave {
     }
 
     /// Tells how an attempt that was entered ended. A deadline that passes while the dependency works is its failure, and
-    /// so is a panic; the caller's own change of mind says nothing about it, nor does an error after that.
+    /// so is a panic; the caller's own change of mind says nothing about it, nor does a failure after that.
     pub(super) fn tell<T, E>(mut self, ended: &Ended<T, E>, cx: &Context) {
         let Some(admission) = self.0.take() else { return };
         match ended {
-            Ended::Returned(Ok(_)) => admission.success(),
-            Ended::Returned(Err(_)) if cx.token().is_cancelled() => admission.ignore(),
+            Ended::Returned(_, class @ (Class::Success | Class::Slow)) => admission.record_as(*class),
+            Ended::Returned(..) if given_up(cx) => admission.ignore(),
+            Ended::Returned(_, class) => admission.record_as(*class),
             Ended::Interrupted(Interrupted::Cancelled(_)) | Ended::Refused(_) => admission.ignore(),
-            Ended::Returned(Err(_)) | Ended::Panicked(_) | Ended::Interrupted(Interrupted::DeadlinePassed) => {
-                admission.failure();
-            }
+            Ended::Panicked(_) | Ended::Interrupted(Interrupted::DeadlinePassed) => admission.failure(),
         }
     }
 }

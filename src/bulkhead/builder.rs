@@ -26,6 +26,7 @@ const MAX_QUEUE: usize = 1 << 20;
 /// | [`breaker`](Self::breaker) | none | see [`Trip`] and [`Recovery`] |
 /// | [`retry`](Self::retry) | none | see [`Retry`] |
 /// | [`timeout`](Self::timeout) | must be given, or [`no_timeout`](Self::no_timeout) | above 0, at most one day |
+/// | [`fallbacks`](Self::fallbacks) | 10 at once | 1 to 2,147,483,647 |
 /// | [`clock`](Self::clock) | the system's | |
 /// | [`observer`](Self::observer) | none | |
 ///
@@ -47,6 +48,7 @@ pub struct BulkheadBuilder {
     breaker: Option<(Trip, Recovery)>,
     retry: Option<Retry>,
     timeout: Timeout,
+    fallbacks: usize,
     clock: Clock,
     observed: Observed,
 }
@@ -67,6 +69,7 @@ impl BulkheadBuilder {
             breaker: None,
             retry: None,
             timeout: Timeout::Unsaid,
+            fallbacks: 10,
             clock: Clock::system(),
             observed: Observed::default(),
         }
@@ -102,6 +105,12 @@ impl BulkheadBuilder {
         self
     }
 
+    /// How many [fallbacks](Bulkhead::fallback) may run at once, outside the compartment.
+    pub fn fallbacks(mut self, at_once: usize) -> Self {
+        self.fallbacks = at_once;
+        self
+    }
+
     /// Where the breaker reads the time. Waits go by the clock of the context.
     pub fn clock(mut self, clock: &Clock) -> Self {
         self.clock = clock.clone();
@@ -118,6 +127,9 @@ impl BulkheadBuilder {
         BuildError::check_name(&self.name)?;
         if self.queue > MAX_QUEUE {
             return Err(BuildError::out_of_range("queue", self.queue, "0 to 1048576"));
+        }
+        if self.fallbacks == 0 || self.fallbacks > Limit::MAX {
+            return Err(BuildError::out_of_range("fallbacks", self.fallbacks, "1 to 2147483647"));
         }
         self.retry.as_ref().map_or(Ok(()), Retry::validate)?;
         match self.timeout {
@@ -157,13 +169,14 @@ impl BulkheadBuilder {
             pool,
             places,
             limit,
+            fallbacks: Limit::builder(self.fallbacks).build()?,
             at_once,
             queue: self.queue,
             breaker,
             retry: self.retry,
             timeout,
             observed: self.observed,
-            figures: Figures::new(),
+            figures: Figures::default(),
         })))
     }
 }

@@ -147,7 +147,7 @@ impl Inner {
     pub(super) async fn drive_async<W, P, T, E, Got, Ran>(
         &self,
         cx: Context,
-        retry: Option<Retry>,
+        retry: Option<&Retry>,
         work: W,
         acquire: impl Fn(&mut Bounds<'_>) -> Got,
         run: impl Fn(u32, Leave, P, Context, W) -> Ran,
@@ -161,7 +161,7 @@ impl Inner {
             return call.end(Err(CallError::Rejected(why.into())));
         }
         let mut bounds = Bounds::new(self, &cx);
-        let (mut flow, mut pauses, mut work) = (Flow::new(), pauses(retry.as_ref()), Some(work));
+        let (mut flow, mut pauses, mut work) = (Flow::new(), pauses(retry), Some(work));
         loop {
             match flow.next() {
                 Step::Admit => flow.admitted(self.admit()),
@@ -173,11 +173,7 @@ impl Inner {
                     let (back, ended) = run(attempt, leave, place, cx, w).await;
                     call.ran(&ended);
                     work = back;
-                    flow.finished(
-                        ended,
-                        || pauses.next().filter(|_| work.is_some()),
-                        retry_time(&mut bounds, retry.as_ref()),
-                    );
+                    flow.finished(ended, || pauses.next().filter(|_| work.is_some()), retry_time(&mut bounds, retry));
                 }
                 Step::Spend => flow.spent(call.spend(bounds.cx())),
                 Step::Sleep { failed, pause } => {

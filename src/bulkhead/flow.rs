@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! admit ──► acquire ──► run ──► done
-//!   ▲                     │ failed, an attempt left, and its pause fits the deadline
+//!   ▲                     │ judged a failure, an attempt left, and its pause fits the deadline
 //!   └── sleep ◄── spend ◄─┘
 //! ```
 //!
@@ -12,10 +12,11 @@
 //! between attempts while holding one.
 //!
 //! **Invariants.** 1. `Rejected` comes out exactly if no attempt was entered; once one was, a refusal, a spent budget or
-//! a deadline during the pause ends the call with that attempt's own error. 2. Tokens are taken by the run or dropped
+//! a deadline during the pause ends the call with that attempt's own result. 2. Tokens are taken by the run or dropped
 //! with the flow. 3. After `Done` nothing is asked any more.
 
 use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};
+use crate::event::Class;
 use std::time::Duration;
 
 /// What is to be done next.
@@ -32,8 +33,8 @@ pub(super) enum Step {
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum Ended<T, E> {
-    /// It ran and returned.
-    Returned(Result<T, E>),
+    /// It ran and returned, and this is what that says.
+    Returned(Result<T, E>, Class),
     /// It ran and panicked.
     Panicked(PanicPayload),
     /// The caller stopped waiting while it ran.
@@ -102,15 +103,22 @@ impl<A, P, T, E> Flow<A, P, T, E> {
         pause: impl FnOnce() -> Option<Duration>,
         left: Option<Duration>,
     ) {
-        let error = match ended {
-            Ended::Returned(Ok(value)) => return self.done(Ok(value)),
+        let (result, class) = match ended {
             Ended::Panicked(payload) => return self.done(Err(CallError::Panicked(payload))),
             Ended::Interrupted(why) => return self.done(Err(CallError::Interrupted(why))),
             Ended::Refused(reason) => return self.refuse(reason),
-            Ended::Returned(Err(error)) => error,
+            Ended::Returned(result, class) => (result, class),
         };
-        self.outcome = Some(Err(CallError::Failed(error)));
-        self.step = match pause() {
+        self.outcome = Some(result.map_err(CallError::Failed));
+        let at_least = match class {
+            Class::Failure => Duration::ZERO,
+            Class::RetryAfter(d) => d,
+            Class::Success | Class::Slow | Class::Final | Class::Ignore => {
+                self.step = Step::Done;
+                return;
+            }
+        };
+        self.step = match pause().map(|pause| pause.max(at_least)) {
             Some(pause) if left.is_none_or(|left| pause < left) => {
                 self.attempt += 1;
                 self.pause = pause;
@@ -128,7 +136,7 @@ impl<A, P, T, E> Flow<A, P, T, E> {
         self.step = if slept.is_ok() { Step::Admit } else { Step::Done };
     }
 
-    /// Invariant 1: an earlier attempt's own error stands.
+    /// Invariant 1: an earlier attempt's own result stands.
     fn refuse(&mut self, reason: RejectReason) {
         self.outcome.get_or_insert(Err(CallError::Rejected(reason)));
         self.step = Step::Done;

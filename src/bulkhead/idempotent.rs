@@ -1,11 +1,12 @@
 //! [`Idempotent`]: the same compartment for work that may run more than once.
 
-use super::{Bulkhead, Inner, run_again};
+use super::calls::run_again;
+use super::classified::Judge;
+use super::{Bulkhead, Inner};
 use crate::context::Context;
 use crate::error::CallError;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 
 /// Calls of a [`Bulkhead`] that may be tried again. From [`Bulkhead::idempotent`].
 ///
@@ -13,8 +14,9 @@ use std::marker::PhantomData;
 /// worker holds it there is no further attempt, and the call ends [`Interrupted`](CallError::Interrupted). A closure
 /// that consumes what it captured does not compile here, so what must run once cannot be retried by accident.
 ///
-/// An attempt is tried again when it returned an error, an attempt is left, its pause ends before the deadline, and the
-/// budget pays for it. Panics, refusals and interruptions are not tried again.
+/// An attempt is tried again when it returned an error (or what is [judged](Bulkhead::classify) a failure), an attempt is
+/// left, its pause ends before the deadline, and the budget pays for it. Panics, refusals and interruptions are not tried
+/// again.
 ///
 /// # Examples
 ///
@@ -46,12 +48,16 @@ use std::marker::PhantomData;
 /// ```
 pub struct Idempotent<T, E> {
     bulkhead: Bulkhead,
-    result: PhantomData<fn() -> Result<T, E>>,
+    judge: Judge<T, E>,
 }
 
 impl<T, E> Idempotent<T, E> {
     pub(super) fn of(bulkhead: &Bulkhead) -> Self {
-        Self { bulkhead: bulkhead.clone(), result: PhantomData }
+        Self::judged(bulkhead, Judge::usual())
+    }
+
+    pub(super) fn judged(bulkhead: &Bulkhead, judge: Judge<T, E>) -> Self {
+        Self { bulkhead: bulkhead.clone(), judge }
     }
 
     /// [`Bulkhead::call`] for work that may run again.
@@ -69,8 +75,7 @@ impl<T, E> Idempotent<T, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let inner = &self.bulkhead.0;
-        Inner::call(inner, cx, inner.retry.as_ref(), f, run_again)
+        Inner::call(&self.bulkhead.0, cx, true, &self.judge, f, run_again)
     }
 
     /// [`Bulkhead::call_blocking`] for work that may run again.
@@ -92,9 +97,7 @@ impl<T, E> Idempotent<T, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let inner = self.bulkhead.0.clone();
-        let retry = inner.retry.clone();
-        Inner::call_blocking(inner, cx.clone().captured(), retry, f, run_again)
+        Inner::call_blocking(self.bulkhead.0.clone(), cx.clone().captured(), true, self.judge.clone(), f, run_again)
     }
 
     /// [`Bulkhead::call_here`] for work that may run again.
@@ -114,8 +117,7 @@ impl<T, E> Idempotent<T, E> {
     where
         F: FnMut(&Context) -> Result<T, E>,
     {
-        let inner = &self.bulkhead.0;
-        inner.call_here(cx, inner.retry.as_ref(), f, run_again)
+        self.bulkhead.0.call_here(cx, true, &self.judge, f, run_again)
     }
 
     /// [`Bulkhead::call_async`] for work that may run again.
@@ -136,9 +138,7 @@ impl<T, E> Idempotent<T, E> {
         F: FnMut(Context) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let inner = self.bulkhead.0.clone();
-        let retry = inner.retry.clone();
-        Inner::call_async(inner, cx.clone(), retry, f, |mut f, cx| {
+        Inner::call_async(self.bulkhead.0.clone(), cx.clone(), true, self.judge.clone(), f, |mut f, cx| {
             let future = f(cx);
             (Some(f), future)
         })
@@ -147,7 +147,7 @@ impl<T, E> Idempotent<T, E> {
 
 impl<T, E> Clone for Idempotent<T, E> {
     fn clone(&self) -> Self {
-        Self::of(&self.bulkhead)
+        Self::judged(&self.bulkhead, self.judge.clone())
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Bulkhead, Isolation};
 use crate::breaker::BreakerState;
 use crate::context::Context;
 use crate::error::{CallError, Interrupted};
+use crate::event::Class;
 use crate::sync::model::{model, spawn, twin, wide_model};
 use crate::{Breaker, ManualClock, Recovery, Trip};
 use loom::sync::Arc;
@@ -21,7 +22,7 @@ fn enter_against_abandon() {
         spawn(move || {
             if attempt.enter() {
                 entered.fetch_add(1, Ordering::Relaxed);
-                attempt.tell(&Ended::Returned(Ok::<(), ()>(())), &Context::background());
+                attempt.tell(&Ended::Returned(Ok::<(), ()>(()), Class::Success), &Context::background());
             }
         })
     };

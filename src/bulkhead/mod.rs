@@ -11,7 +11,10 @@
 
 mod attempt;
 mod builder;
+mod calls;
+mod classified;
 mod drive;
+mod fallback;
 mod flow;
 mod idempotent;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
@@ -22,6 +25,7 @@ mod state;
 mod tests;
 
 pub use builder::BulkheadBuilder;
+pub use classified::Classified;
 pub use idempotent::Idempotent;
 pub use state::BulkheadState;
 
@@ -33,10 +37,12 @@ use crate::permit::Limit;
 use crate::pool::Pool;
 use crate::retry::Retry;
 use crate::sync::{Arc, Shared};
+use calls::run_once;
+use classified::Judge;
 use state::Figures;
 use std::borrow::Cow;
 use std::fmt;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
@@ -99,6 +105,8 @@ struct Inner {
     places: Limit,
     /// As many as may run.
     limit: Limit,
+    /// As many fallbacks as may run, outside of it.
+    fallbacks: Limit,
     at_once: usize,
     queue: usize,
     breaker: Option<Breaker>,
@@ -106,111 +114,6 @@ struct Inner {
     timeout: Option<Duration>,
     observed: Observed,
     figures: Figures,
-}
-
-/// One run of the work: itself, if it may run again, and its result.
-type Once<F, T, E> = fn(F, &Context) -> (Option<F>, Result<T, E>);
-
-/// Work that runs once is not given back.
-fn run_once<F, T, E>(f: F, cx: &Context) -> (Option<F>, Result<T, E>)
-where
-    F: FnOnce(&Context) -> Result<T, E>,
-{
-    (None, f(cx))
-}
-
-/// Work that may run again comes back.
-fn run_again<F, T, E>(mut f: F, cx: &Context) -> (Option<F>, Result<T, E>)
-where
-    F: FnMut(&Context) -> Result<T, E>,
-{
-    let result = f(cx);
-    (Some(f), result)
-}
-
-impl Inner {
-    fn call<F, T, E>(
-        this: &Arc<Self>,
-        cx: &Context,
-        retry: Option<&Retry>,
-        f: F,
-        once: Once<F, T, E>,
-    ) -> Result<T, CallError<E>>
-    where
-        F: Send + 'static,
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        if this.pool.is_some() && this.is_nested(cx) {
-            return this.on_this_thread(cx, retry, f, once);
-        }
-        let run =
-            |n, leave, running, cx: &Context, f| Self::run_blocking(this, n, leave, running, cx, move |cx| once(f, cx));
-        this.drive(&cx.clone().captured(), retry, f, |_| this.on_threads(), run)
-    }
-
-    async fn call_blocking<F, T, E>(
-        this: Arc<Self>,
-        cx: Context,
-        retry: Option<Retry>,
-        f: F,
-        once: Once<F, T, E>,
-    ) -> Result<T, CallError<E>>
-    where
-        F: Send + 'static,
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        if this.pool.is_some() && this.is_nested(&cx) {
-            return this.on_this_thread(&cx, retry.as_ref(), f, once);
-        }
-        let run =
-            |n, leave, running, cx: Context, f| Self::run_awaited(&this, n, leave, running, cx, move |cx| once(f, cx));
-        this.drive_async(cx, retry, f, |_| ready(this.on_threads()), run).await
-    }
-
-    fn on_this_thread<F, T, E>(
-        &self,
-        cx: &Context,
-        retry: Option<&Retry>,
-        f: F,
-        once: Once<F, T, E>,
-    ) -> Result<T, CallError<E>> {
-        let run = |n, leave, running, cx: &Context, f| self.run_here(n, leave, running, cx, |cx| once(f, cx));
-        self.drive(cx, retry, f, |bounds| self.here(bounds), run)
-    }
-
-    fn call_here<F, T, E>(
-        &self,
-        cx: &Context,
-        retry: Option<&Retry>,
-        f: F,
-        once: Once<F, T, E>,
-    ) -> Result<T, CallError<E>> {
-        let_through(self.on_this_thread(cx, retry, f, once))
-    }
-
-    async fn call_async<F, Fut, T, E>(
-        this: Arc<Self>,
-        cx: Context,
-        retry: Option<Retry>,
-        f: F,
-        once: fn(F, Context) -> (Option<F>, Fut),
-    ) -> Result<T, CallError<E>>
-    where
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let run = |n, leave, running, cx: Context, f| this.run_future(n, leave, running, cx, move |cx| once(f, cx));
-        let_through(this.drive_async(cx, retry, f, |bounds| this.awaited(bounds), run).await)
-    }
-}
-
-/// The caller's own code panicked on the caller's own thread or task: counted and told, the panic goes on.
-fn let_through<T, E>(result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
-    match result {
-        Err(CallError::Panicked(payload)) => payload.resume(),
-        other => other,
-    }
 }
 
 impl Bulkhead {
@@ -242,7 +145,7 @@ impl Bulkhead {
         T: Send + 'static,
         E: Send + 'static,
     {
-        Inner::call(&self.0, cx, None, f, run_once)
+        Inner::call(&self.0, cx, false, &Judge::usual(), f, run_once)
     }
 
     /// [`call`](Self::call), awaited: blocking work on the compartment's threads for an async caller. Nothing happens
@@ -266,7 +169,7 @@ impl Bulkhead {
         T: Send + 'static,
         E: Send + 'static,
     {
-        Inner::call_blocking(self.0.clone(), cx.clone().captured(), None, f, run_once)
+        Inner::call_blocking(self.0.clone(), cx.clone().captured(), false, Judge::usual(), f, run_once)
     }
 
     /// The same policies for work on the caller's own thread: it may borrow, and nobody can get away from it before it
@@ -300,7 +203,7 @@ impl Bulkhead {
     where
         F: FnOnce(&Context) -> Result<T, E>,
     {
-        self.0.call_here(cx, None, f, run_once)
+        self.0.call_here(cx, false, &Judge::usual(), f, run_once)
     }
 
     /// The same policies for a future. The closure gets the context by value, so `async |cx| …`, `async move |cx| …` and
@@ -342,7 +245,7 @@ impl Bulkhead {
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Inner::call_async(self.0.clone(), cx.clone(), None, f, |f, cx| (None, f(cx)))
+        Inner::call_async(self.0.clone(), cx.clone(), false, Judge::usual(), f, |f, cx| (None, f(cx)))
     }
 
     /// The same compartment for work that may run more than once: with the [retries](BulkheadBuilder::retry) it was
@@ -362,15 +265,8 @@ impl Bulkhead {
             running,
             queued: in_flight.saturating_sub(running),
             breaker: inner.breaker.as_ref().map(Breaker::state),
-            requests: 0,
-            attempts: 0,
-            succeeded: 0,
-            failed: 0,
-            interrupted: 0,
-            refused_full: 0,
-            refused_open: 0,
-            refused_ended: 0,
-            refused_other: 0,
+            falling_back: inner.fallbacks.in_flight(),
+            ..BulkheadState::default()
         })
     }
 

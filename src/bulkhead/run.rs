@@ -10,6 +10,8 @@
 
 use super::Inner;
 use super::attempt::{Attempt, Leave};
+use super::calls::Gave;
+use super::classified::Judge;
 use super::drive::Bounds;
 use super::flow::Ended;
 use super::state::add;
@@ -155,7 +157,7 @@ impl Inner {
         leave: Leave,
         running: Running,
         cx: &Context,
-        work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>),
+        work: impl FnOnce(&Context) -> Gave<W, T, E>,
     ) -> Ran<W, T, E> {
         let _running = running;
         if let Err(why) = cx.check() {
@@ -171,12 +173,12 @@ impl Inner {
         &self,
         attempt: u32,
         cx: &Context,
-        work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>),
+        work: impl FnOnce(&Context) -> Gave<W, T, E>,
     ) -> Ran<W, T, E> {
         let _holding = Holding::of(self);
         self.entered(attempt);
         match catch_unwind(AssertUnwindSafe(|| cx.in_scope(|| work(cx)))) {
-            Ok((back, result)) => (back, Ended::Returned(result)),
+            Ok((back, result, class)) => (back, Ended::Returned(result, class)),
             Err(payload) => (None, self.panicked(payload)),
         }
     }
@@ -195,6 +197,7 @@ impl Inner {
         leave: Leave,
         running: Running,
         cx: Context,
+        judge: &Judge<T, E>,
         work: impl FnOnce(Context) -> (Option<W>, Fut),
     ) -> Ran<W, T, E> {
         let _running = running;
@@ -221,8 +224,12 @@ impl Inner {
             // when nothing unwinds any more.
             let mut poll = |task: &mut std::task::Context<'_>| {
                 let _holding = Holding::of(self);
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(task))) {
-                    Ok(polled) => polled.map(|ran| ran.map_or_else(Ended::Interrupted, Ended::Returned)),
+                let judged = |result| {
+                    let class = judge.class(&result);
+                    Ended::Returned(result, class)
+                };
+                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(task).map_ok(judged))) {
+                    Ok(polled) => polled.map(|ran| ran.unwrap_or_else(Ended::Interrupted)),
                     Err(payload) => Poll::Ready(self.panicked(payload)),
                 }
             };
@@ -240,7 +247,7 @@ impl Inner {
         leave: Leave,
         running: Running,
         cx: &Context,
-        work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>) + Send + 'static,
+        work: impl FnOnce(&Context) -> Gave<W, T, E> + Send + 'static,
     ) -> (Arc<Attempt>, JobHandle<Ran<W, T, E>>)
     where
         W: Send + 'static,
@@ -258,7 +265,7 @@ impl Inner {
         &self,
         attempt: &Arc<Attempt>,
         number: u32,
-        work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>),
+        work: impl FnOnce(&Context) -> Gave<W, T, E>,
     ) -> Ran<W, T, E> {
         let cx = Context::current();
         // Claimed by a wait nested in work of this compartment, it runs under that work's permit.
@@ -284,7 +291,7 @@ impl Inner {
         leave: Leave,
         running: Running,
         cx: &Context,
-        work: impl FnOnce(&Context) -> (Option<W>, Result<T, E>) + Send + 'static,
+        work: impl FnOnce(&Context) -> Gave<W, T, E> + Send + 'static,
     ) -> Ran<W, T, E>
     where
         W: Send + 'static,
@@ -313,7 +320,7 @@ impl Inner {
         work: F,
     ) -> impl Future<Output = Ran<W, T, E>> + Send + use<W, T, E, F>
     where
-        F: FnOnce(&Context) -> (Option<W>, Result<T, E>) + Send + 'static,
+        F: FnOnce(&Context) -> Gave<W, T, E> + Send + 'static,
         W: Send + 'static,
         T: Send + 'static,
         E: Send + 'static,

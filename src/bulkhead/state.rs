@@ -9,7 +9,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// # Consistency
 ///
 /// Each number is exact; two numbers of one snapshot may be read a moment apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct BulkheadState {
     /// How many calls may run at once.
@@ -26,7 +26,7 @@ pub struct BulkheadState {
     pub requests: u64,
     /// Attempts that really entered the work. `attempts / requests` is the amplification by retries.
     pub attempts: u64,
-    /// Calls that returned a value.
+    /// Calls that returned a value, whatever it was [judged](super::Bulkhead::classify) to be.
     pub succeeded: u64,
     /// Calls that ended with the work's own error or a panic.
     pub failed: u64,
@@ -40,10 +40,18 @@ pub struct BulkheadState {
     pub refused_ended: u64,
     /// Refused for another reason: no threads here, shutting down.
     pub refused_other: u64,
+    /// [Fallbacks](super::Bulkhead::fallback) running now, outside the compartment.
+    pub falling_back: usize,
+    /// Fallbacks that were begun.
+    pub fallbacks: u64,
+    /// Fallbacks that gave no value: they failed or panicked.
+    pub fallback_failed: u64,
+    /// Fallbacks for which there was no place.
+    pub fallback_refused: u64,
 }
 
 /// Counters nobody decides on: relaxed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Figures {
     pub(super) requests: AtomicU64,
     pub(super) attempts: AtomicU64,
@@ -54,6 +62,9 @@ pub(super) struct Figures {
     refused_open: AtomicU64,
     refused_ended: AtomicU64,
     refused_other: AtomicU64,
+    pub(super) fallbacks: AtomicU64,
+    pub(super) fallback_failed: AtomicU64,
+    pub(super) fallback_refused: AtomicU64,
 }
 
 pub(super) fn add(counter: &AtomicU64) {
@@ -61,20 +72,6 @@ pub(super) fn add(counter: &AtomicU64) {
 }
 
 impl Figures {
-    pub(super) fn new() -> Self {
-        Self {
-            requests: AtomicU64::new(0),
-            attempts: AtomicU64::new(0),
-            succeeded: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            interrupted: AtomicU64::new(0),
-            refused_full: AtomicU64::new(0),
-            refused_open: AtomicU64::new(0),
-            refused_ended: AtomicU64::new(0),
-            refused_other: AtomicU64::new(0),
-        }
-    }
-
     /// Counts how a call ended.
     pub(super) fn ended<T, E>(&self, result: &Result<T, CallError<E>>) {
         add(match result {
@@ -106,6 +103,9 @@ impl Figures {
             refused_open: read(&self.refused_open),
             refused_ended: read(&self.refused_ended),
             refused_other: read(&self.refused_other),
+            fallbacks: read(&self.fallbacks),
+            fallback_failed: read(&self.fallback_failed),
+            fallback_refused: read(&self.fallback_refused),
             ..now
         }
     }

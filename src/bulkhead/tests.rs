@@ -2,6 +2,7 @@
 
 use super::flow::{Ended, Flow, Step};
 use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};
+use crate::event::Class;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ struct Answers {
 
 fn answers() -> impl Strategy<Value = Answers> {
     let yes = || prop::bool::weighted(0.8);
-    (yes(), yes(), 0u8..8, prop::option::weighted(0.8, 0u8..20), prop::option::of(0u8..30), yes(), yes()).prop_map(
+    (yes(), yes(), 0u8..12, prop::option::weighted(0.8, 0u8..20), prop::option::of(0u8..30), yes(), yes()).prop_map(
         |(admitted, acquired, ended, pause, left, paid, slept)| Answers {
             admitted,
             acquired,
@@ -36,11 +37,15 @@ const REFUSED: RejectReason = RejectReason::NoThreads;
 
 fn ended(a: Answers, n: u32) -> Ended<u32, u32> {
     match a.ended {
-        0 => Ended::Returned(Ok(n)),
+        0 => Ended::Returned(Ok(n), Class::Success),
         1 => Ended::Panicked(PanicPayload::new(Box::new("x"))),
         2 => Ended::Interrupted(Interrupted::DeadlinePassed),
         3 => Ended::Refused(REFUSED),
-        _ => Ended::Returned(Err(n)),
+        4 => Ended::Returned(Err(n), Class::Final),
+        5 => Ended::Returned(Err(n), Class::Ignore),
+        6 => Ended::Returned(Ok(n), Class::Failure),
+        7 => Ended::Returned(Err(n), Class::RetryAfter(ms(10))),
+        _ => Ended::Returned(Err(n), Class::Failure),
     }
 }
 
@@ -48,12 +53,17 @@ fn ms(n: u8) -> Duration {
     Duration::from_millis(n.into())
 }
 
+/// The pause before the next attempt: at least what the dependency asks for.
+fn pause(a: Answers) -> Option<u8> {
+    a.pause.map(|pause| if a.ended == 7 { pause.max(10) } else { pause })
+}
+
 /// The rules in a straight line: the kind of outcome, its number, and how many attempts were entered.
 fn straight(script: &[Answers]) -> (&'static str, u32, u32) {
     let (mut entered, mut failed) = (0, None);
     for (a, n) in script.iter().zip(1..) {
         let refused = match failed {
-            Some(n) => ("failed", n, entered),
+            Some((how, n)) => (how, n, entered),
             None => ("rejected", 0, entered),
         };
         if !a.admitted || !a.acquired || a.ended == 3 {
@@ -64,11 +74,13 @@ fn straight(script: &[Answers]) -> (&'static str, u32, u32) {
             0 => return ("ok", n, entered),
             1 => return ("panicked", 0, entered),
             2 => return ("interrupted", 0, entered),
-            _ => failed = Some(n),
+            4 | 5 => return ("failed", n, entered), // not tried again
+            _ => {}
         }
-        let fits = a.pause.is_some_and(|p| a.left.is_none_or(|left| p < left));
-        if !fits || !a.paid || !a.slept {
-            return ("failed", n, entered);
+        let how = if a.ended == 6 { "ok" } else { "failed" };
+        failed = Some((how, n));
+        if pause(*a).is_none_or(|p| a.left.is_some_and(|left| p >= left)) || !a.paid || !a.slept {
+            return (how, n, entered);
         }
     }
     ("more", 0, entered)
@@ -105,8 +117,8 @@ proptest! {
                     flow.finished(ended(now, n), || now.pause.map(ms), now.left.map(ms));
                 }
                 Step::Spend => flow.spent(now.paid),
-                Step::Sleep { failed, pause } => {
-                    prop_assert_eq!((failed, Some(pause)), (n, now.pause.map(ms)));
+                Step::Sleep { failed, pause: asked } => {
+                    prop_assert_eq!((failed, Some(asked)), (n, pause(now).map(ms)));
                     flow.slept(if now.slept { Ok(()) } else { Err(Interrupted::DeadlinePassed) });
                 }
                 Step::Done => break Some(flow.into_result()),
