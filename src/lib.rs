@@ -144,7 +144,7 @@ mod window;
 pub mod wire;
 
 pub use breaker::{Admitted, Breaker, Recovery, Trip};
-pub use bulkhead::{Bulkhead, Isolation};
+pub use bulkhead::{Admission, Bulkhead, Isolation};
 pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock};
 pub use context::Context;

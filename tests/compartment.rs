@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 use watertight::breaker::BreakerState;
 use watertight::bulkhead::{BulkheadBuilder, Classified};
 use watertight::{
-    Bulkhead, CallError, CancelToken, Class, Context, Interrupted, Isolation, Jitter, ManualClock, Recovery, Retry,
-    Trip,
+    Bulkhead, CallError, CancelCause, CancelToken, Class, Context, Interrupted, Isolation, Jitter, ManualClock,
+    Recovery, RejectReason, Retry, Trip,
 };
 
 const SEC: Duration = Duration::from_secs(1);
@@ -171,7 +172,7 @@ fn fallbacks_run_beside_a_full_compartment_and_under_their_own_cap() {
     let refused = |depth: usize| it.call_here(&cx, |_| Ok::<_, &str>(depth));
     let nested = AtomicUsize::new(0);
     fn deeper(it: &Bulkhead, nested: &AtomicUsize, depth: usize) -> Result<usize, CallError<&'static str>> {
-        let e = CallError::from(watertight::RejectReason::ShuttingDown);
+        let e = CallError::from(RejectReason::ShuttingDown);
         it.fallback(e, |e| {
             assert!(!e.started());
             nested.fetch_max(it.state().falling_back, SeqCst);
@@ -197,4 +198,189 @@ fn fallbacks_run_beside_a_full_compartment_and_under_their_own_cap() {
     let ten = plain(Isolation::Permits(1)).build().unwrap();
     assert!(deeper(&ten, &nested, 9).is_ok() && deeper(&ten, &nested, 10).is_err());
     assert!(plain(Isolation::Permits(1)).fallbacks(0).build().is_err());
+}
+
+fn poll<F: Future>(f: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    f.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+fn until_idle(it: &Bulkhead) {
+    while it.state().running + it.state().queued > 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_submitted_call_is_joined_awaited_or_left() {
+    let it = plain(Isolation::Threads(1)).queue(2).build().unwrap();
+    let cx = Context::background();
+    assert_eq!(it.submit(&cx, |_| Ok::<_, ()>(1)).unwrap().join().unwrap(), 1);
+    assert_eq!(
+        futures::executor::block_on(it.submit(&cx, |_| Err::<(), _>(2)).unwrap()).unwrap_err().into_failed().unwrap(),
+        2
+    );
+    let panicked = it.submit(&cx, |_| -> Result<(), ()> { std::panic::resume_unwind(Box::new("x")) }).unwrap().join();
+    assert!(matches!(panicked, Err(CallError::Panicked(_))));
+
+    let (let_go, gate) = channel::<()>();
+    let (begun, has_begun) = channel();
+    let mut running = it
+        .submit(&cx, move |cx| {
+            begun.send(()).unwrap();
+            gate.recv().unwrap_err();
+            Ok::<_, ()>(cx.token().cause())
+        })
+        .unwrap();
+    has_begun.recv().unwrap();
+    // Queued and cancelled, or queued and dropped: neither ever runs, and both give their places back.
+    let queued = it.submit(&cx, |_| -> Result<(), ()> { unreachable!("cancelled") }).unwrap();
+    queued.cancel();
+    assert!(matches!(queued.join(), Err(CallError::Rejected(RejectReason::Cancelled(CancelCause::Requested)))));
+    drop(it.submit(&cx, |_| -> Result<(), ()> { unreachable!("dropped") }).unwrap());
+    // Waited for in vain, by a context of one's own: the handle is still there.
+    let brief = cx.with_timeout(Duration::from_millis(1));
+    assert!(running.join_within(&brief).is_none() && !running.is_finished());
+    assert!(poll(std::pin::Pin::new(&mut running)).is_pending());
+    running.cancel();
+    drop(let_go);
+    assert_eq!(running.join().unwrap(), Some(Interrupted::Cancelled(CancelCause::Requested)));
+    until_idle(&it);
+    let state = it.state();
+    assert_eq!((state.requests, state.attempts, state.succeeded, state.failed, state.refused_ended), (6, 4, 2, 2, 2));
+}
+
+#[test]
+fn a_submitted_call_ends_by_its_deadline_and_its_work_is_told_so() {
+    let time = ManualClock::new();
+    let it = Bulkhead::builder("slow", Isolation::Threads(1))
+        .breaker(Trip::consecutive(1), Recovery::after(SEC))
+        .timeout(SEC)
+        .clock(&time.clock())
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock());
+    let (let_go, gate) = channel::<()>();
+    let (begun, has_begun) = channel();
+    let call = it
+        .submit(&cx, move |_| {
+            begun.send(()).unwrap();
+            Ok::<_, ()>(gate.recv().is_ok())
+        })
+        .unwrap();
+    has_begun.recv().unwrap();
+    std::thread::scope(|s| {
+        let call = s.spawn(|| call.join());
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(SEC);
+        assert!(matches!(call.join().unwrap(), Err(CallError::Interrupted(Interrupted::DeadlinePassed))));
+    });
+    assert_eq!((it.state().running, it.state().breaker), (1, Some(BreakerState::Open)));
+    let refused = it.submit(&cx, |_| Ok::<_, ()>(7)).unwrap_err();
+    assert_eq!(refused.reason, RejectReason::CircuitOpen { retry_after: SEC });
+    assert_eq!(refused.into_work()(&cx), Ok(7)); // it came back whole
+    drop(let_go);
+    until_idle(&it);
+}
+
+#[test]
+fn a_call_submitted_from_inside_runs_before_submit_returns() {
+    let it = plain(Isolation::Threads(1)).build().unwrap();
+    let inner = it.clone();
+    let around = it.call(&Context::background(), move |cx| {
+        let handle = inner.submit(cx, |_| Ok::<_, ()>(5)).unwrap();
+        assert!(handle.is_finished());
+        handle.join().map_err(drop)
+    });
+    assert_eq!(around.unwrap(), 5);
+    assert_eq!((it.state().attempts, it.state().succeeded), (2, 2));
+}
+
+#[test]
+fn an_admission_is_one_of_those_that_run_until_it_is_gone() {
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock());
+    for isolation in [Isolation::Threads(1), Isolation::Permits(1)] {
+        let it = Bulkhead::builder("admits", isolation)
+            .queue(1)
+            .breaker(Trip::rate(0.9), Recovery::after(SEC))
+            .timeout(SEC)
+            .clock(&time.clock())
+            .build()
+            .unwrap();
+        let calls = || it.breaker().unwrap().snapshot().counts;
+        let first = it.try_admit(&cx).unwrap();
+        assert_eq!((first.context().remaining(), it.state().running), (Some(SEC), 1));
+        let full = RejectReason::Full { limit: 1, waiting: 0 };
+        assert_eq!(it.try_admit(&cx).unwrap_err(), full); // there is a place to wait, and it does not
+        let mut waiting = Box::pin(it.admit_async(&cx));
+        assert!(poll(waiting.as_mut()).is_pending());
+        let full = RejectReason::Full { limit: 1, waiting: 1 };
+        assert_eq!(it.admit(&cx).unwrap_err(), full);
+        first.record(&Err::<(), _>("no"));
+        let std::task::Poll::Ready(Ok(second)) = poll(waiting.as_mut()) else { panic!("there is a permit") };
+        assert_eq!((calls().failures, calls().calls), (1, 1));
+        second.record_as(Class::Slow);
+        // Dropped without a word it says nothing; dropped by its own panic it is a failure.
+        drop(it.admit(&cx).unwrap());
+        assert_eq!(calls().calls, 2);
+        let panics = || {
+            let _admission = it.admit(&cx).unwrap();
+            std::panic::resume_unwind(Box::new("x"))
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        assert_eq!((calls().failures, calls().calls), (2, 3));
+        // Its context ends while it waits in line, on a thread or awaited, or before.
+        let held = it.admit(&cx).unwrap();
+        let mut waiting = Box::pin(it.admit_async(&cx));
+        assert!(poll(waiting.as_mut()).is_pending());
+        time.advance(SEC);
+        let late = poll(waiting.as_mut());
+        assert!(matches!(late, std::task::Poll::Ready(Err(RejectReason::DeadlinePassed))));
+        assert_eq!(held.context().check(), Err(Interrupted::DeadlinePassed));
+        held.failure();
+        assert_eq!(calls().failures, 3);
+        let mut left = Box::pin(it.admit_async(&cx));
+        let held = it.admit(&cx).unwrap();
+        assert!(poll(left.as_mut()).is_pending());
+        drop(left);
+        held.success();
+        let state = it.state();
+        assert_eq!((state.running, state.queued), (0, 0));
+        assert_eq!((state.attempts, state.succeeded, state.failed, state.interrupted), (6, 2, 3, 1));
+        assert_eq!((state.refused_full, state.refused_ended), (2, 2));
+        assert_eq!(state.requests, 10);
+    }
+}
+
+#[test]
+fn an_admission_never_borrows_the_permit_of_the_work_it_was_asked_for_in() {
+    let it = plain(Isolation::Permits(1)).queue(1).build().unwrap();
+    let cx = Context::background();
+    let inside = it.call_here(&cx, |cx| {
+        // Nor does it wait for it: the permit may be its own ancestor's. Nobody else waits, and the refusal says so.
+        let full = RejectReason::Full { limit: 1, waiting: 0 };
+        assert_eq!(it.admit(cx).unwrap_err(), full);
+        assert_eq!(poll(Box::pin(it.admit_async(cx)).as_mut()).map(Result::unwrap_err), std::task::Poll::Ready(full));
+        let awaited = it.call_async(cx, async |_cx| Ok::<_, ()>(()));
+        let refused = futures::executor::block_on(awaited).unwrap_err();
+        assert!(matches!(refused, CallError::Rejected(reason) if reason == full));
+        Ok::<_, ()>(())
+    });
+    inside.unwrap();
+    let two = plain(Isolation::Permits(2)).build().unwrap();
+    let out = two.call_here(&cx, |cx| Ok::<_, ()>(two.admit(cx).unwrap()));
+    let admission = out.unwrap(); // it has outlived the work around it
+    assert_eq!(two.state().running, 1);
+    drop(admission);
+    assert_eq!(two.state().running, 0);
+}
+
+#[test]
+fn refusals_map_to_http() {
+    let of = |reason: RejectReason| reason.http_status();
+    assert_eq!(of(RejectReason::TooLarge { asked: 3, limit: 2 }), 429);
+    assert_eq!([RejectReason::ShuttingDown, RejectReason::DeadlinePassed].map(of), [503; 2]);
+    assert_eq!(of(RejectReason::NoThreads), 500);
 }

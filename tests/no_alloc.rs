@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use watertight::permit::Share;
 use watertight::{
-    Breaker, Budget, CancelCause, CancelToken, Context, Deadline, Interrupted, Limit, ManualClock, Pool, Recovery,
-    RejectReason, Retry, Trip,
+    Breaker, Budget, Bulkhead, CancelCause, CancelToken, Context, Deadline, Interrupted, Isolation, Limit, ManualClock,
+    Pool, Recovery, RejectReason, Retry, Trip,
 };
 
 #[global_allocator]
@@ -117,6 +117,7 @@ fn looks_checks_clones_and_deadlines_allocate_nothing() {
 
     permits_and_budgets_allocate_nothing();
     breakers_allocate_nothing();
+    refusals_of_compartments_allocate_nothing();
     jobs_allocate_so_much();
 }
 
@@ -198,6 +199,41 @@ fn breakers_allocate_nothing() {
         assert!(probe.is_probe());
         assert_eq!(blocks(refused), 0, "half-open, the probe is out");
     }
+}
+
+/// Whatever refuses and however it was asked.
+fn refusals_of_compartments_allocate_nothing() {
+    let minute = Duration::from_secs(60);
+    let build = |isolation| {
+        Bulkhead::builder("refuses", isolation).breaker(Trip::consecutive(9), Recovery::after(minute)).timeout(minute)
+    };
+    let full = build(Isolation::Threads(1)).build().unwrap();
+    let held = full.admit(&Context::background()).unwrap();
+    let open = build(Isolation::Threads(1)).build().unwrap();
+    open.breaker().unwrap().force_open();
+    let permits = build(Isolation::Permits(1)).build().unwrap();
+    let time = ManualClock::new();
+    let past = Context::background().with_clock(&time.clock()).with_timeout(Duration::ZERO);
+    assert!(past.check().is_err());
+    let other = Context::background();
+    for (it, cx) in [(&full, &other), (&open, &other), (&permits, &past)] {
+        let judged = it.classify(|_: Result<&(), &()>| watertight::Class::Success);
+        let refused = || {
+            assert!(!it.call(cx, |_| Ok::<_, ()>(())).unwrap_err().started());
+            assert!(!it.call_here(cx, |_| Ok::<_, ()>(())).unwrap_err().started());
+            assert!(!it.idempotent().call_here(cx, |_| Ok::<_, ()>(())).unwrap_err().started());
+            assert!(!judged.call(cx, |_| Ok(())).unwrap_err().started());
+            assert!(it.submit(cx, |_| Ok::<_, ()>(())).is_err());
+            assert!(it.try_admit(cx).is_err() && it.admit(cx).is_err());
+            let call = std::pin::pin!(it.call_async(cx, async |_cx| Ok::<_, ()>(())));
+            let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(std::future::Future::poll(call, &mut task).is_ready());
+        };
+        assert_eq!(blocks(refused), 0, "{it:?}");
+    }
+    let fallbacks = || _ = black_box(full.fallback(RejectReason::ShuttingDown.into(), |_| Ok::<_, ()>(1)));
+    assert_eq!(blocks(fallbacks), 0);
+    held.success();
 }
 
 /// How many blocks were asked for meanwhile, on any thread: the least of several tries.

@@ -29,6 +29,11 @@ impl Leave {
         Self(admission)
     }
 
+    /// For who sees to it by itself.
+    pub(super) fn into_admitted(mut self) -> Option<Admitted<'static>> {
+        self.0.take()
+    }
+
     /// Less time than the call has, if this attempt is a probe.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.0.as_ref().and_then(Admitted::timeout)

@@ -197,6 +197,10 @@ impl<T, E> Classified<T, E> {
         Idempotent::judged(&self.bulkhead, self.judge.clone())
     }
 
+    pub(super) fn judge(&self) -> &Judge<T, E> {
+        &self.judge
+    }
+
     /// The compartment.
     pub fn bulkhead(&self) -> &Bulkhead {
         &self.bulkhead

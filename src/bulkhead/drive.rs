@@ -25,7 +25,7 @@ pub(super) struct Bounds<'a> {
 }
 
 impl<'a> Bounds<'a> {
-    fn new(inner: &'a Inner, outer: &Context) -> Self {
+    pub(super) fn new(inner: &'a Inner, outer: &Context) -> Self {
         Self { inner, outer: outer.clone(), bound: None }
     }
 
@@ -39,7 +39,7 @@ impl<'a> Bounds<'a> {
     }
 
     /// Tighter still, for an attempt that is a probe with a time-out of its own.
-    fn of_probe(&mut self, leave: &Leave) -> Option<Context> {
+    pub(super) fn of_probe(&mut self, leave: &Leave) -> Option<Context> {
         leave.timeout().map(|d| self.cx().with_timeout(d))
     }
 }
@@ -85,10 +85,7 @@ impl<'a> Call<'a> {
 
     fn end<T, E>(mut self, result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
         self.ended = true;
-        self.inner.figures.ended(&result);
-        if let Err(CallError::Rejected(reason)) = &result {
-            self.inner.observed.tell(Event::Rejected { name: &self.inner.name, reason: *reason });
-        }
+        self.inner.conclude(&result);
         result
     }
 }
@@ -185,7 +182,15 @@ impl Inner {
         }
     }
 
-    fn admit(&self) -> Result<Leave, RejectReason> {
+    /// Counts how a call ended, and tells of a refusal.
+    pub(super) fn conclude<T, E>(&self, result: &Result<T, CallError<E>>) {
+        self.figures.ended(result);
+        if let Err(CallError::Rejected(reason)) = result {
+            self.observed.tell(Event::Rejected { name: &self.name, reason: *reason });
+        }
+    }
+
+    pub(super) fn admit(&self) -> Result<Leave, RejectReason> {
         Ok(Leave::new(self.breaker.as_ref().map(Breaker::admit).transpose()?))
     }
 

@@ -43,6 +43,18 @@ pub(super) enum Ended<T, E> {
     Refused(RejectReason),
 }
 
+impl<T, E> Ended<T, E> {
+    /// What the caller of a single attempt gets.
+    pub(super) fn into_result(self) -> Result<T, CallError<E>> {
+        match self {
+            Self::Returned(result, _) => result.map_err(CallError::Failed),
+            Self::Panicked(payload) => Err(CallError::Panicked(payload)),
+            Self::Interrupted(why) => Err(CallError::Interrupted(why)),
+            Self::Refused(reason) => Err(CallError::Rejected(reason)),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Flow<A, P, T, E> {
     step: Step,
@@ -104,10 +116,13 @@ impl<A, P, T, E> Flow<A, P, T, E> {
         left: Option<Duration>,
     ) {
         let (result, class) = match ended {
-            Ended::Panicked(payload) => return self.done(Err(CallError::Panicked(payload))),
-            Ended::Interrupted(why) => return self.done(Err(CallError::Interrupted(why))),
-            Ended::Refused(reason) => return self.refuse(reason),
             Ended::Returned(result, class) => (result, class),
+            Ended::Refused(reason) => return self.refuse(reason),
+            over => {
+                self.outcome = Some(over.into_result());
+                self.step = Step::Done;
+                return;
+            }
         };
         self.outcome = Some(result.map_err(CallError::Failed));
         let at_least = match class {
@@ -139,11 +154,6 @@ impl<A, P, T, E> Flow<A, P, T, E> {
     /// Invariant 1: an earlier attempt's own result stands.
     fn refuse(&mut self, reason: RejectReason) {
         self.outcome.get_or_insert(Err(CallError::Rejected(reason)));
-        self.step = Step::Done;
-    }
-
-    fn done(&mut self, outcome: Result<T, CallError<E>>) {
-        self.outcome = Some(outcome);
         self.step = Step::Done;
     }
 

@@ -6,9 +6,10 @@
 //!
 //! **Invariants.** 1. Never more than the limit runs at once, whichever way it was called. 2. `Rejected` exactly if the
 //! work was never entered. 3. A caller is never stuck behind the dependency: `call` and `call_blocking` return by the
-//! deadline, whatever the work does (but from inside its own work, see `run.rs`); the work keeps its place until it ends. **Locking.** Those of the parts, each held
+//! deadline, whatever the work does (but from inside its own work, see `place.rs`); the work keeps its place until it ends. **Locking.** Those of the parts, each held
 //! alone.
 
+mod admission;
 mod attempt;
 mod builder;
 mod calls;
@@ -19,15 +20,19 @@ mod flow;
 mod idempotent;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
+mod place;
 mod run;
 mod state;
+mod submit;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 
+pub use admission::{Admission, Admit};
 pub use builder::BulkheadBuilder;
 pub use classified::Classified;
 pub use idempotent::Idempotent;
 pub use state::BulkheadState;
+pub use submit::CallHandle;
 
 use crate::breaker::Breaker;
 use crate::context::{Context, Inside};
@@ -67,8 +72,10 @@ pub enum Isolation {
 /// | [`call_blocking`](Self::call_blocking) | on the compartment's threads, awaited | yes |
 /// | [`call_here`](Self::call_here) | on the caller's thread, may borrow | when the work returns |
 /// | [`call_async`](Self::call_async) | as the caller's future | yes: the future is dropped |
+/// | [`submit`](Self::submit) | on the compartment's threads, with a handle | yes |
+/// | [`admit`](Self::admit) | wherever you like: leave to make a call, as a value | it is yours to end it |
 ///
-/// All four draw on one count, so that the dependency never sees more than its limit.
+/// All draw on one count, so that the dependency never sees more than its limit.
 ///
 /// # Examples
 ///
@@ -114,6 +121,15 @@ struct Inner {
     timeout: Option<Duration>,
     observed: Observed,
     figures: Figures,
+}
+
+impl Inner {
+    /// How many hold a place and do not run yet.
+    fn queued(&self) -> usize {
+        let running = self.limit.in_flight();
+        let in_flight = self.pool.as_ref().map_or_else(|| self.places.in_flight(), |pool| pool.stats().in_flight);
+        in_flight.saturating_sub(running)
+    }
 }
 
 impl Bulkhead {
@@ -257,13 +273,11 @@ impl Bulkhead {
     /// What it has done and is doing. Asking is enough for an open breaker whose interval is over to become half-open.
     pub fn state(&self) -> BulkheadState {
         let inner = &self.0;
-        let running = inner.limit.in_flight();
-        let in_flight = inner.pool.as_ref().map_or_else(|| inner.places.in_flight(), |pool| pool.stats().in_flight);
         self.0.figures.snapshot(BulkheadState {
             limit: inner.at_once,
             queue: inner.queue,
-            running,
-            queued: in_flight.saturating_sub(running),
+            running: inner.limit.in_flight(),
+            queued: inner.queued(),
             breaker: inner.breaker.as_ref().map(Breaker::state),
             falling_back: inner.fallbacks.in_flight(),
             ..BulkheadState::default()

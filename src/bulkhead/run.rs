@@ -1,147 +1,34 @@
 //! The ways to run an attempt: on the compartment's threads (blocking or awaited), on the caller's thread, as a future.
 //!
-//! **Invariants.** 1. One count per compartment. Whoever comes takes a place, of which there are as many as may run and
-//! wait; whatever runs holds a permit, of which there are as many as may run, else the dependency would see the threads'
-//! calls and the others' calls at once. A worker takes its permit when it begins the job. 2. Place and permit are given
-//! back when the work has really ended, also when its caller is gone. 3. *Nesting.* A call from inside the compartment's
-//! own work never waits for a worker or a permit, which may be those of its own ancestors: it runs on the thread it is
-//! made on, under the permit that this thread holds or else one that is free now, or it is refused. 4. Nothing is
-//! entered after the end of its context. **Locking.** None of its own.
+//! **Invariants.** 1. A worker takes its permit when it begins the job. 2. Place and permit are given back when the work
+//! has really ended, also when its caller is gone. 3. Nothing is entered after the end of its context. **Locking.** None of
+//! its own.
 
 use super::Inner;
 use super::attempt::{Attempt, Leave};
 use super::calls::Gave;
 use super::classified::Judge;
-use super::drive::Bounds;
 use super::flow::Ended;
+use super::place::{Holding, Place, Running};
 use super::state::add;
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError, PanicPayload, RejectReason};
 use crate::event::Event;
-use crate::permit::Permit;
-use crate::pool::{JobHandle, Slot};
+use crate::pool::JobHandle;
 use crate::retry::Retry;
-use crate::sync::{Arc, drop_quietly, thread_local};
+use crate::sync::{Arc, drop_quietly};
 use std::any::Any;
-use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-thread_local! {
-    /// The compartments, by number, whose permits this thread holds at this moment, the innermost last.
-    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static HOLDS: RefCell<Vec<u64>> = RefCell::new(Vec::new());
-}
-
-/// Says that this thread runs work under a permit of the compartment.
-struct Holding;
-
-impl Holding {
-    fn of(inner: &Inner) -> Self {
-        // A thread that is going away has no record any more, and then nothing nests there.
-        let _ = HOLDS.try_with(|holds| holds.borrow_mut().push(inner.inside.compartment));
-        Self
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        let _ = HOLDS.try_with(|holds| holds.borrow_mut().pop());
-    }
-}
-
-/// A place in the compartment, of threads or of permits.
-pub(super) enum Place {
-    OnThreads(Slot),
-    Here(#[expect(dead_code, reason = "held, not read")] Permit),
-    /// Nested in work that has one.
-    Nested,
-}
-
-/// Leave to be one of those that run: a place, and a permit unless a worker is to take it.
-pub(super) struct Running {
-    // Given back in this order: whoever sees a free place finds a free permit.
-    #[expect(dead_code, reason = "held, not read")]
-    permit: Option<Permit>,
-    place: Place,
-}
-
 /// What an attempt gives: the work, if it may run again, and how it ended.
-type Ran<W, T, E> = (Option<W>, Ended<T, E>);
+pub(super) type Ran<W, T, E> = (Option<W>, Ended<T, E>);
 
 impl Inner {
-    /// Whether this thread runs work of this compartment right now (invariant 3).
-    fn holds_already(&self) -> bool {
-        HOLDS.try_with(|holds| holds.borrow().contains(&self.inside.compartment)).unwrap_or(false)
-    }
-
-    /// Whether a call is made from inside work of this compartment, wherever that runs (invariant 3).
-    pub(super) fn is_nested(&self, cx: &Context) -> bool {
-        let here = self.inside.compartment;
-        self.holds_already() || cx.is_within(here) || Context::current_is_within(here)
-    }
-
-    /// One of as many places as may run and wait: the pool's, or the compartment's own where it has no threads.
-    fn place(&self) -> Result<Place, RejectReason> {
-        match &self.pool {
-            Some(pool) => pool.try_reserve().map(Place::OnThreads),
-            None => self.places.try_acquire().map(Place::Here).map_err(|_| self.full()),
-        }
-    }
-
-    fn full(&self) -> RejectReason {
-        RejectReason::Full { limit: self.at_once, waiting: self.queue }
-    }
-
-    /// A permit at once; with a reason that names this compartment.
-    fn permit_at_once(&self) -> Result<Permit, RejectReason> {
-        self.limit.try_acquire().map_err(|_| self.full())
-    }
-
-    /// A place among the compartment's threads and its queue, now or not at all. Its worker takes the permit.
-    pub(super) fn on_threads(&self) -> Result<Running, RejectReason> {
-        match self.pool {
-            Some(_) => Ok(Running { permit: None, place: self.place()? }),
-            None => Err(RejectReason::NoThreads),
-        }
-    }
-
-    /// A place and a permit for the caller's own thread; the permit is waited for in line, but not from inside.
-    pub(super) fn here(&self, bounds: &mut Bounds<'_>) -> Result<Running, RejectReason> {
-        if self.holds_already() {
-            return Ok(Running { permit: None, place: Place::Nested });
-        }
-        let place = self.place()?;
-        let permit = match self.permit_at_once() {
-            Err(RejectReason::Full { .. }) if !self.is_nested(bounds.outer()) => self.limit.acquire(bounds.cx())?,
-            decided => decided?,
-        };
-        Ok(Running { permit: Some(permit), place })
-    }
-
-    /// The same, awaited. A future may move between threads, so it never borrows its thread's permit.
-    pub(super) fn awaited(
-        &self,
-        bounds: &mut Bounds<'_>,
-    ) -> impl Future<Output = Result<Running, RejectReason>> + Send + use<> {
-        let place = self.place();
-        let now = if place.is_ok() { self.permit_at_once() } else { Err(self.full()) };
-        let waits = place.is_ok() && now.is_err() && !self.is_nested(bounds.outer());
-        let turn = waits.then(|| self.limit.acquire_async(bounds.cx()));
-        async move {
-            let place = place?;
-            let permit = match turn {
-                Some(turn) => turn.await?,
-                None => now?,
-            };
-            Ok(Running { permit: Some(permit), place })
-        }
-    }
-
     /// The work is entered: counted, and a first attempt pays its share into the budget.
-    fn entered(&self, attempt: u32) {
+    pub(super) fn entered(&self, attempt: u32) {
         add(&self.figures.attempts);
         if attempt == 1 {
             if let Some(account) = self.retry.as_ref().and_then(Retry::account) {
@@ -161,7 +48,7 @@ impl Inner {
     ) -> Ran<W, T, E> {
         let _running = running;
         if let Err(why) = cx.check() {
-            return (None, Ended::Refused(why.into())); // invariant 4
+            return (None, Ended::Refused(why.into())); // invariant 3
         }
         let (back, ended) = self.run_caught(attempt, cx, work);
         leave.tell(&ended, cx);
@@ -202,7 +89,7 @@ impl Inner {
     ) -> Ran<W, T, E> {
         let _running = running;
         if let Err(why) = cx.check() {
-            return (None, Ended::Refused(why.into())); // invariant 4
+            return (None, Ended::Refused(why.into())); // invariant 3
         }
         self.entered(attempt);
         let made = {
@@ -241,7 +128,7 @@ impl Inner {
     }
 
     /// On one of the compartment's threads.
-    fn start<W, T, E>(
+    pub(super) fn start<W, T, E>(
         this: &Arc<Self>,
         number: u32,
         leave: Leave,
@@ -270,7 +157,7 @@ impl Inner {
         let cx = Context::current();
         // Claimed by a wait nested in work of this compartment, it runs under that work's permit.
         let permit = if self.holds_already() { Ok(None) } else { self.limit.acquire(&cx).map(Some) };
-        let may_run = permit.and_then(|permit| Ok(cx.check().map(|()| permit)?)); // invariant 4
+        let may_run = permit.and_then(|permit| Ok(cx.check().map(|()| permit)?)); // invariant 3
         let _permit = match may_run {
             Ok(permit) if attempt.enter() => permit,
             refused => {
@@ -327,7 +214,7 @@ impl Inner {
     {
         let (attempt, handle) = Self::start(this, number, leave, running, &cx, work);
         let (mut handle, mut end) = (handle.cancel_on_drop(), cx.ended());
-        let mut left = Left { inner: this.clone(), again: number > 1, attempt: Some((attempt, cx)) };
+        let mut left = Left::new(this, number > 1, attempt, &cx);
         async move {
             let first = poll_fn(|task| match Pin::new(&mut handle).poll(task) {
                 Poll::Ready(joined) => Poll::Ready(Ok(joined)),
@@ -335,7 +222,7 @@ impl Inner {
             });
             match first.await {
                 Ok(joined) => {
-                    drop(left.attempt.take()); // it has ended by itself
+                    left.done();
                     ran(joined)
                 }
                 Err(why) => (None, left.ended(why)),
@@ -345,7 +232,7 @@ impl Inner {
 }
 
 /// An awaited attempt whose future may be dropped: then it is abandoned, and counted as what that makes of it.
-struct Left {
+pub(super) struct Left {
     inner: Arc<Inner>,
     /// An earlier attempt has been entered.
     again: bool,
@@ -353,7 +240,25 @@ struct Left {
 }
 
 impl Left {
-    fn ended<T, E>(&mut self, why: Interrupted) -> Ended<T, E> {
+    pub(super) fn new(inner: &Arc<Inner>, again: bool, attempt: Arc<Attempt>, cx: &Context) -> Self {
+        Self { inner: inner.clone(), again, attempt: Some((attempt, cx.clone())) }
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// The attempt's context, until it has ended.
+    pub(super) fn cx(&self) -> Option<&Context> {
+        self.attempt.as_ref().map(|(_, cx)| cx)
+    }
+
+    /// It has ended by itself.
+    pub(super) fn done(&mut self) {
+        drop(self.attempt.take());
+    }
+
+    pub(super) fn ended<T, E>(&mut self, why: Interrupted) -> Ended<T, E> {
         match self.attempt.take() {
             Some((attempt, cx)) => attempt.abandon(why, &cx),
             None => Ended::Interrupted(why),
@@ -379,7 +284,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-fn ran<W, T, E>(joined: Result<Ran<W, T, E>, JobError>) -> Ran<W, T, E> {
+pub(super) fn ran<W, T, E>(joined: Result<Ran<W, T, E>, JobError>) -> Ran<W, T, E> {
     match joined {
         Ok(ran) => ran,
         Err(JobError::Shed(why)) => (None, Ended::Refused(why.into())),

@@ -55,8 +55,8 @@ pub struct BulkheadState {
 pub(super) struct Figures {
     pub(super) requests: AtomicU64,
     pub(super) attempts: AtomicU64,
-    succeeded: AtomicU64,
-    failed: AtomicU64,
+    pub(super) succeeded: AtomicU64,
+    pub(super) failed: AtomicU64,
     interrupted: AtomicU64,
     refused_full: AtomicU64,
     refused_open: AtomicU64,

@@ -102,6 +102,33 @@ impl RejectReason {
             _ => None,
         }
     }
+
+    /// The HTTP status to answer with. [`retry_after`](Self::retry_after), rounded up to seconds, goes into its header.
+    ///
+    /// | | | |
+    /// |---|---|---|
+    /// | [`Full`](Self::Full), [`TooLarge`](Self::TooLarge) | 429 | too many requests: come back with fewer |
+    /// | [`NoThreads`](Self::NoThreads) | 500 | a mistake in this program |
+    /// | everything else | 503 | not now; nothing was begun, so it may be sent elsewhere |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use watertight::RejectReason;
+    ///
+    /// let open = RejectReason::CircuitOpen { retry_after: Duration::from_millis(1_200) };
+    /// let seconds = open.retry_after().map(|d| d.as_millis().div_ceil(1_000));
+    /// assert_eq!((open.http_status(), seconds), (503, Some(2)));
+    /// assert_eq!(RejectReason::Full { limit: 20, waiting: 10 }.http_status(), 429);
+    /// ```
+    pub const fn http_status(&self) -> u16 {
+        match self {
+            Self::Full { .. } | Self::TooLarge { .. } => 429,
+            Self::NoThreads => 500,
+            Self::CircuitOpen { .. } | Self::DeadlinePassed | Self::Cancelled(_) | Self::ShuttingDown => 503,
+        }
+    }
 }
 
 impl From<Interrupted> for RejectReason {
