@@ -6,7 +6,9 @@ use std::fmt::Debug;
 use std::future::{Future, ready};
 use std::path::Path;
 use watertight::breaker::{BreakerBuilder, BreakerSnapshot};
-use watertight::bulkhead::{Admission, Admit, BulkheadBuilder, BulkheadState, CallHandle, Classified, Idempotent};
+use watertight::bulkhead::{
+    Admission, Admit, BulkheadBuilder, BulkheadState, CallHandle, Classified, Hedge, Idempotent,
+};
 use watertight::cancel::{Cancelled, DropGuard, Registration};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
@@ -79,7 +81,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Retry, Schedule, Jitter, Budget, BudgetStats, Expected, RetryCap, Attempts, GaveUp, Pause<'_>)>();
     shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
-    shared::<(Admission, CallHandle<u8, u8>, CallHandle<Lonely, Lonely>)>();
+    shared::<(Admission, Hedge, CallHandle<u8, u8>, CallHandle<Lonely, Lonely>)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>, Classified<u8, u8>, Classified<Lonely, Lonely>)>();
     fn observer<T: Send + Sync + ?Sized>() {}

@@ -2,13 +2,14 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 use watertight::breaker::BreakerState;
-use watertight::bulkhead::{BulkheadBuilder, Classified};
+use watertight::bulkhead::{BulkheadBuilder, Classified, Hedge};
 use watertight::{
-    Bulkhead, CallError, CancelCause, CancelToken, Class, Context, Interrupted, Isolation, Jitter, ManualClock,
+    Budget, Bulkhead, CallError, CancelCause, CancelToken, Class, Context, Interrupted, Isolation, Jitter, ManualClock,
     Recovery, RejectReason, Retry, Trip,
 };
 
@@ -383,4 +384,166 @@ fn refusals_map_to_http() {
     assert_eq!(of(RejectReason::TooLarge { asked: 3, limit: 2 }), 429);
     assert_eq!([RejectReason::ShuttingDown, RejectReason::DeadlinePassed].map(of), [503; 2]);
     assert_eq!(of(RejectReason::NoThreads), 500);
+}
+
+/// Threads, a budget that pays for one retry a call, and a second attempt after a second.
+fn hedging(threads: usize) -> (Bulkhead, ManualClock, Context, Budget, Hedge) {
+    let (time, budget) = (ManualClock::new(), Budget::percent(100));
+    let it = Bulkhead::builder("hedged", Isolation::Threads(threads))
+        .queue(4)
+        .breaker(Trip::rate(0.9), Recovery::after(SEC))
+        .retry(Retry::constant(Duration::ZERO).budget(budget.clone()))
+        .timeout(SEC * 10)
+        .clock(&time.clock())
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock());
+    (it, time, cx, budget, Hedge::after(SEC))
+}
+
+/// The first attempt stays until its token is cancelled, or fails then; the second does as it is told.
+fn slow_first(
+    second: Result<u8, &'static str>,
+) -> impl Fn(&Context) -> Result<u8, &'static str> + Send + Sync + 'static {
+    let number = AtomicUsize::new(0);
+    move |cx| match number.fetch_add(1, SeqCst) {
+        0 => {
+            cx.token().wait(&Context::background());
+            Err("cancelled")
+        }
+        _ => second,
+    }
+}
+
+/// Moves the time a second once the call waits for its first attempt.
+fn after_the_delay<T: Send>(time: &ManualClock, call: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|s| {
+        let call = s.spawn(call);
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(SEC);
+        call.join().unwrap()
+    })
+}
+
+#[test]
+fn a_second_attempt_wins_and_the_loser_is_cancelled_and_says_nothing() {
+    let (it, time, cx, budget, hedge) = hedging(2);
+    let won = after_the_delay(&time, || it.idempotent().call_hedged(&cx, &hedge, slow_first(Ok(7))));
+    assert_eq!(won.unwrap(), 7);
+    until_idle(&it);
+    let (state, counts) = (it.state(), it.breaker().unwrap().snapshot().counts);
+    assert_eq!((state.requests, state.attempts, state.hedges, state.succeeded), (1, 2, 1, 1));
+    assert_eq!((counts.calls, counts.failures, budget.stats().retries), (1, 0, 1));
+}
+
+#[test]
+fn no_second_attempt_beside_what_ends_in_time_or_without_money_room_or_leave() {
+    let (it, time, cx, budget, hedge) = hedging(2);
+    let fast = it.idempotent().call_hedged(&cx, &hedge, |_| Ok::<_, ()>(1));
+    assert_eq!(fast.unwrap(), 1);
+    let failed = it.idempotent().call_hedged(&cx, &hedge, |_| Err::<(), _>("no"));
+    assert!(matches!(failed, Err(CallError::Failed("no")))); // and it is not tried again
+    assert_eq!((it.state().attempts, it.state().hedges), (2, 0));
+    let alone = |why: &str| {
+        let (begun, has_begun) = channel();
+        let (let_go, gate) = channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let out = std::thread::scope(|s| {
+            let call = s.spawn(|| {
+                it.idempotent().call_hedged(&cx, &hedge, move |_| {
+                    begun.send(()).unwrap();
+                    Ok::<_, ()>(gate.lock().unwrap().recv().is_err())
+                })
+            });
+            has_begun.recv().unwrap();
+            while time.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            time.advance(SEC);
+            // The delay is over when it waits for the whole call again, or has decided; either way it sees what is below.
+            while time.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            drop(let_go);
+            call.join().unwrap()
+        });
+        assert!(out.unwrap());
+        assert_eq!(it.state().hedges, 0, "{why}");
+    };
+    let other = it.admit(&cx).unwrap();
+    alone("no permit is free");
+    drop(other);
+    until_idle(&it);
+    // The request as a whole has had its retries.
+    let cx = cx.with_value(watertight::retry::RetryCap::new(0));
+    let alone_too = after_the_delay(&time, || {
+        let (moved, ticks) = (time.clone(), time.clock().now());
+        it.idempotent().call_hedged(&cx, &hedge, move |_| {
+            // Until the delay is over and the call waits for its end.
+            while moved.clock().now() == ticks || moved.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            Ok::<_, ()>(1)
+        })
+    });
+    assert_eq!((alone_too.unwrap(), it.state().hedges, budget.stats().retries), (1, 0, 0));
+}
+
+#[test]
+fn when_both_fail_or_time_is_up_it_says_so() {
+    let (it, time, cx, ..) = hedging(2);
+    let hedge = Hedge::after(SEC);
+    let number = Arc::new(AtomicUsize::new(0));
+    let seen = number.clone();
+    let both = after_the_delay(&time, || {
+        it.idempotent().call_hedged(&cx, &hedge, move |_| {
+            // Neither ends before both have begun.
+            let mine = seen.fetch_add(1, SeqCst);
+            while seen.load(SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            Err::<(), _>(mine)
+        })
+    });
+    assert!(matches!(both, Err(CallError::Failed(0 | 1))));
+    assert_eq!((number.load(SeqCst), it.breaker().unwrap().snapshot().counts.failures), (2, 2));
+    let late = std::thread::scope(|s| {
+        let call = s.spawn(|| {
+            it.idempotent().call_hedged(&cx, &hedge, |cx| {
+                cx.token().wait(&Context::background());
+                Err::<(), _>("too late")
+            })
+        });
+        while !call.is_finished() {
+            if time.waiting() > 0 {
+                time.advance(SEC);
+            }
+            std::thread::yield_now();
+        }
+        call.join().unwrap()
+    });
+    assert!(
+        matches!(late, Err(CallError::Interrupted(Interrupted::DeadlinePassed)))
+            || matches!(late, Err(CallError::Failed(_)))
+    );
+    until_idle(&it);
+    assert_eq!((it.state().running, it.state().requests), (0, 2));
+}
+
+#[test]
+fn a_hedged_call_that_is_refused_or_nested_is_a_call_like_any_other() {
+    let (it, _, cx, _, hedge) = hedging(1);
+    it.breaker().unwrap().force_open();
+    let refused = it.idempotent().call_hedged(&cx, &hedge, |_| Ok::<_, ()>(1)).unwrap_err();
+    assert!(!refused.started());
+    it.breaker().unwrap().reset();
+    let inner = it.clone();
+    let nested = it
+        .call(&cx, move |cx| inner.idempotent().call_hedged(cx, &Hedge::after(SEC), |_| Ok::<_, ()>(5)).map_err(drop));
+    assert_eq!(nested.unwrap(), 5);
+    let permits = plain(Isolation::Permits(1)).build().unwrap();
+    let refused = permits.idempotent().call_hedged(&cx, &hedge, |_| Ok::<_, ()>(1)).unwrap_err();
+    assert!(matches!(refused, CallError::Rejected(RejectReason::NoThreads)));
 }

@@ -34,6 +34,10 @@ impl Leave {
         self.0.take()
     }
 
+    pub(super) fn is_probe(&self) -> bool {
+        self.0.as_ref().is_some_and(Admitted::is_probe)
+    }
+
     /// Less time than the call has, if this attempt is a probe.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.0.as_ref().and_then(Admitted::timeout)

@@ -47,8 +47,8 @@ use std::future::Future;
 /// });
 /// ```
 pub struct Idempotent<T, E> {
-    bulkhead: Bulkhead,
-    judge: Judge<T, E>,
+    pub(super) bulkhead: Bulkhead,
+    pub(super) judge: Judge<T, E>,
 }
 
 impl<T, E> Idempotent<T, E> {

@@ -2,6 +2,7 @@
 
 use super::attempt::{Attempt, Leave};
 use super::flow::Ended;
+use super::race::{Race, Runner};
 use super::{Bulkhead, Isolation};
 use crate::breaker::BreakerState;
 use crate::context::Context;
@@ -77,4 +78,62 @@ fn loom_a_call_that_times_out_says_whether_it_started_and_gives_everything_back(
         "attempt: the worker enters what was abandoned",
         a_call_that_times_out_says_whether_it_started_and_gives_everything_back,
     );
+}
+
+fn value(n: u32) -> Ended<u32, u32> {
+    Ended::Returned(Ok(n), Class::Success)
+}
+
+fn error(n: u32) -> Ended<u32, u32> {
+    Ended::Returned(Err(n), Class::Failure)
+}
+
+/// Two attempts that end so, and what the call gets.
+fn race_of(ends: [fn() -> Ended<u32, u32>; 2]) -> Result<u32, u32> {
+    let race = Race::new();
+    assert!(race.join());
+    let threads = ends.map(|end| {
+        let runner = Runner::of(&race);
+        spawn(move || runner.finished(end()))
+    });
+    let ended = race.wait(&Context::background()).expect("nothing ends this context");
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    ended.into_result().map_err(|e| e.into_failed().unwrap())
+}
+
+fn a_failure_never_beats_a_success() {
+    assert_eq!(race_of([|| error(1), || value(2)]), Ok(2));
+}
+
+fn the_last_failure_ends_the_call() {
+    assert!(race_of([|| error(1), || error(2)]).is_err());
+}
+
+#[test]
+fn loom_of_two_attempts_one_wins_and_a_failure_never_beats_a_success() {
+    model("hedge: two successes, one result", || {
+        assert!(race_of([|| value(1), || value(2)]).is_ok());
+    });
+    model("hedge: a failure never beats a success that still runs", a_failure_never_beats_a_success);
+    model("hedge: the last failure ends the call", the_last_failure_ends_the_call);
+    twin("race: who fails looks who is left and leaves later", the_last_failure_ends_the_call);
+}
+
+fn who_joins_is_waited_for() {
+    let race = Race::new();
+    let first = Runner::of(&race);
+    let first = spawn(move || first.finished(error(1)));
+    let joined = race.join();
+    if joined {
+        Runner::of(&race).finished(value(2));
+    }
+    let ended = race.wait(&Context::background()).expect("nothing ends this context");
+    first.join().unwrap();
+    assert_eq!(ended.into_result().is_ok(), joined);
+}
+
+#[test]
+fn loom_nobody_joins_a_race_that_is_decided() {
+    model("hedge: a second attempt begins before the first has ended, or not at all", who_joins_is_waited_for);
+    twin("race: another joins what is decided", who_joins_is_waited_for);
 }

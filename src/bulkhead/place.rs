@@ -53,12 +53,18 @@ pub(super) struct Running {
     // Given back in this order: whoever sees a free place finds a free permit.
     #[expect(dead_code, reason = "held, not read")]
     permit: Option<Permit>,
-    pub(super) place: Place,
+    place: Place,
 }
 
 impl Running {
     pub(super) fn new(place: Place, permit: Permit) -> Self {
         Self { permit: Some(permit), place }
+    }
+
+    /// Where a job goes: it has a place on threads.
+    pub(super) fn into_slot(self) -> Slot {
+        let Place::OnThreads(slot) = self.place else { unreachable!("a job has a place on threads") };
+        slot
     }
 }
 

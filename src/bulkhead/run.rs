@@ -9,7 +9,7 @@ use super::attempt::{Attempt, Leave};
 use super::calls::Gave;
 use super::classified::Judge;
 use super::flow::Ended;
-use super::place::{Holding, Place, Running};
+use super::place::{Holding, Running};
 use super::state::add;
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError, PanicPayload, RejectReason};
@@ -144,11 +144,10 @@ impl Inner {
         let attempt = Attempt::new(leave);
         let (inner, of_worker) = (this.clone(), attempt.clone());
         let job = move || inner.on_worker(&of_worker, number, work);
-        let Place::OnThreads(slot) = running.place else { unreachable!("a job has a place on threads") };
-        (attempt, slot.submit_in(job, cx))
+        (attempt, running.into_slot().submit_in(job, cx))
     }
 
-    fn on_worker<W, T, E>(
+    pub(super) fn on_worker<W, T, E>(
         &self,
         attempt: &Arc<Attempt>,
         number: u32,

@@ -40,6 +40,8 @@ pub struct BulkheadState {
     pub refused_ended: u64,
     /// Refused for another reason: no threads here, shutting down.
     pub refused_other: u64,
+    /// Second attempts begun beside a slow first one: see [`call_hedged`](super::Idempotent::call_hedged).
+    pub hedges: u64,
     /// [Fallbacks](super::Bulkhead::fallback) running now, outside the compartment.
     pub falling_back: usize,
     /// Fallbacks that were begun.
@@ -62,6 +64,7 @@ pub(super) struct Figures {
     refused_open: AtomicU64,
     refused_ended: AtomicU64,
     refused_other: AtomicU64,
+    pub(super) hedges: AtomicU64,
     pub(super) fallbacks: AtomicU64,
     pub(super) fallback_failed: AtomicU64,
     pub(super) fallback_refused: AtomicU64,
@@ -103,6 +106,7 @@ impl Figures {
             refused_open: read(&self.refused_open),
             refused_ended: read(&self.refused_ended),
             refused_other: read(&self.refused_other),
+            hedges: read(&self.hedges),
             fallbacks: read(&self.fallbacks),
             fallback_failed: read(&self.fallback_failed),
             fallback_refused: read(&self.fallback_refused),
