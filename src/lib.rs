@@ -25,7 +25,8 @@
 //!
 //! # Which type when
 //!
-//! - [`Bulkhead`]: one dependency's compartment: its limit, breaker, retries and time-out together. Start here.
+//! - [`Bulkhead`]: one dependency's compartment: its limit, breaker, retries and time-out together. Start here, and with its [page](docs::bulkhead).
+//! - [`Registry`]: a compartment for each host, shard or tenant, a bounded number of them.
 //! - [`Pool`]: work of your own on a fixed number of threads, in place of every unbounded spawn:
 //!   [how to come from there](docs::migration).
 //! - [`Batch`], [`Pool::map`], [`Pool::scope`]: many jobs at once, their results as they complete or in order; jobs that
@@ -136,6 +137,7 @@ pub mod permit;
 pub mod pool;
 #[allow(unsafe_code)] // here and in src/pool/scope, nowhere else: see src/queue/mod.rs
 mod queue;
+pub mod registry;
 pub mod retry;
 pub mod sizing;
 mod sync;
@@ -153,4 +155,5 @@ pub use error::{BuildError, CallError, CancelCause, Interrupted, JobError, Panic
 pub use event::Class;
 pub use permit::{Limit, Permit};
 pub use pool::{Batch, JobHandle, OnFull, Pool, Slot};
+pub use registry::Registry;
 pub use retry::{Budget, Jitter, Retry};

@@ -23,6 +23,7 @@ use watertight::pool::{
 use watertight::pool::{
     AtHook, Drain, Hooks, NotReady, Ready, RunningJob, ShutdownReport, Stop, Stopping, Unrun, Wake,
 };
+use watertight::registry::{Registry, RegistryError};
 use watertight::retry::{Attempts, BudgetStats, Expected, GaveUp, Pause, RetryCap, Schedule};
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
@@ -81,6 +82,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Retry, Schedule, Jitter, Budget, BudgetStats, Expected, RetryCap, Attempts, GaveUp, Pause<'_>)>();
     shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
+    shared::<(Registry<String>, RegistryError)>();
     shared::<(Admission, Hedge, CallHandle<u8, u8>, CallHandle<Lonely, Lonely>)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>, Classified<u8, u8>, Classified<Lonely, Lonely>)>();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// its payload, behind our mutex; `event` imports `sync` for the shared pointer to the user's observer, and `error`
 /// for its vocabulary. `docs` is text. `adapters` are built on the public API, but for the ground's locks and a hold on a
 /// token that does not count.
-const MAY_IMPORT: [(&str, &[&str]); 20] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("docs", &[]),
     ("cpus", &[]),
     ("sync", &[]),
@@ -37,6 +37,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
             "retry",
         ],
     ),
+    ("registry", &["sync", "clock", "error", "bulkhead"]),
     ("adapters", &["sync", "error", "cancel"]),
 ];
 

@@ -292,6 +292,11 @@ impl Bulkhead {
         self.0.breaker.as_ref()
     }
 
+    /// Whether anybody beside this handle has it, or runs in it.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name

@@ -69,8 +69,8 @@ impl<T, E> Race<T, E> {
     }
 
     /// Waits for what decides the call; `None` if `cx` ends first.
-    pub(super) fn wait(self: &Arc<Self>, cx: &Context) -> Option<Ended<T, E>> {
-        block_on(Decided(self.clone()), cx).ok()
+    pub(super) fn wait(&self, cx: &Context) -> Option<Ended<T, E>> {
+        block_on(Decided(self), cx).ok()
     }
 }
 
@@ -79,9 +79,9 @@ fn is_enough<T, E>(ended: &Ended<T, E>) -> bool {
     matches!(ended, Ended::Returned(_, Class::Success | Class::Slow | Class::Final | Class::Ignore))
 }
 
-struct Decided<T, E>(Arc<Race<T, E>>);
+struct Decided<'a, T, E>(&'a Race<T, E>);
 
-impl<T, E> Wait for Decided<T, E> {
+impl<T, E> Wait for Decided<'_, T, E> {
     type Output = Ended<T, E>;
 
     fn poll_wait(&mut self, w: &Waiter) -> Poll<Ended<T, E>> {

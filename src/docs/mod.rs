@@ -15,6 +15,9 @@ pub mod migration {}
 #[doc = include_str!("retry.md")]
 pub mod retry {}
 
+#[doc = include_str!("bulkhead.md")]
+pub mod bulkhead {}
+
 #[doc = include_str!("breaker.md")]
 pub mod breaker {}
 
