@@ -57,10 +57,13 @@ impl Kept for Bulkhead {
 /// ```
 pub struct Registry<K>(Arc<Inner<K>>);
 
+/// Makes the compartment of a key.
+type Build<K> = dyn Fn(&K) -> Result<Bulkhead, BuildError> + Send + Sync;
+
 struct Inner<K> {
     shelf: Mutex<Shelf<K, Bulkhead>>,
     clock: Clock,
-    build: Box<dyn Fn(&K) -> Result<Bulkhead, BuildError> + Send + Sync>,
+    build: Box<Build<K>>,
 }
 
 /// Why a registry gives no compartment.

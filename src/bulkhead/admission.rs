@@ -263,6 +263,7 @@ pub struct Admit {
     stage: Stage,
 }
 
+#[allow(clippy::large_enum_variant, reason = "the largest is the one that waits; a box would be an allocation for it")]
 enum Stage {
     Begin(Context),
     InLine { leave: Leave, place: Place, turn: Acquire, cx: Context },

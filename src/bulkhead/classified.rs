@@ -64,7 +64,7 @@ impl<T, E> Clone for Judge<T, E> {
 /// struct Catalogue { calls: Classified<Answer, Error> }
 ///
 /// let compartment = Bulkhead::builder("catalogue", Isolation::Permits(8))
-///     .breaker(Trip::consecutive(5), Recovery::after(Duration::from_secs(5)))
+///     .breaker(Trip::rate(0.5), Recovery::after(Duration::from_secs(5)))
 ///     .retry(Retry::exponential(Duration::from_millis(1)).attempts(3))
 ///     .timeout(Duration::from_secs(2))
 ///     .build()?;

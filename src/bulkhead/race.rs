@@ -21,6 +21,8 @@ pub(super) struct Race<T, E> {
 
 struct Running<T, E> {
     attempts: u8,
+    /// Somebody is about to complete the latch, and nobody else may.
+    decided: bool,
     /// A failure that may still become the result.
     failed: Option<Ended<T, E>>,
 }
@@ -28,7 +30,10 @@ struct Running<T, E> {
 impl<T, E> Race<T, E> {
     /// With one attempt running.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { running: Mutex::new(Running { attempts: 1, failed: None }), decided: Latch::new() })
+        Arc::new(Self {
+            running: Mutex::new(Running { attempts: 1, decided: false, failed: None }),
+            decided: Latch::new(),
+        })
     }
 
     /// Another attempt is about to begin. False: nobody runs any more, and so the call is decided.
@@ -55,7 +60,12 @@ impl<T, E> Race<T, E> {
             Some(before) if refused => (before, Some(ended)),
             before => (ended, before),
         };
-        let now = if left == 0 || is_enough(&now) {
+        let now = if running.decided {
+            drop(running);
+            drop_quietly((now, other));
+            return;
+        } else if left == 0 || is_enough(&now) {
+            running.decided = true;
             Some(now)
         } else {
             running.failed = Some(now);

@@ -51,6 +51,7 @@ use std::task::{self, Poll};
 #[must_use = "dropping a call's handle cancels it"]
 pub struct CallHandle<T, E>(State<T, E>);
 
+#[allow(clippy::large_enum_variant, reason = "the usual one; a box would be an allocation for each call")]
 enum State<T, E> {
     UnderWay(UnderWay<T, E>),
     /// Nobody gets at it through `&self`; the mutex makes the handle `Sync`.
@@ -63,8 +64,6 @@ struct UnderWay<T, E> {
     handle: JobHandle<Ran<(), T, E>>,
     end: Cancelled,
 }
-
-const TAKEN: &str = "the result of the call was handed out before";
 
 impl Bulkhead {
     /// Begins a call and returns: [`call`](Self::call) in two steps, for several at once. The breaker's leave and the
@@ -206,20 +205,23 @@ impl<T, E> CallHandle<T, E> {
     ///
     /// As [`Bulkhead::call`].
     pub fn join_within(&mut self, cx: &Context) -> Option<Result<T, CallError<E>>> {
-        let mut call = match std::mem::replace(&mut self.0, State::Taken) {
-            State::UnderWay(call) => call,
-            State::Ended(result) => return Some(result.into_inner()),
-            State::Taken => panic!("{TAKEN}"),
-        };
+        let State::UnderWay(call) = &mut self.0 else { return Some(self.end(None)) };
         let own = call.left.cx().cloned().unwrap_or_default();
         let both = cx.with_deadline(own.deadline()).with_token(own.token());
-        match (call.handle.join_within(&both), own.check()) {
-            (Some(joined), _) => Some(call.end(Ok(ran(joined).1))),
-            (None, Err(why)) => Some(call.end(Err(why))),
-            (None, Ok(())) => {
-                self.0 = State::UnderWay(call);
-                None
-            }
+        let ended = match (call.handle.join_within(&both), own.check()) {
+            (Some(joined), _) => Ok(ran(joined).1),
+            (None, Err(why)) => Err(why),
+            (None, Ok(())) => return None,
+        };
+        Some(self.end(Some(ended)))
+    }
+
+    /// Hands the result out; `ended`: how the call has ended just now.
+    fn end(&mut self, ended: Option<Result<Ended<T, E>, Interrupted>>) -> Result<T, CallError<E>> {
+        match (std::mem::replace(&mut self.0, State::Taken), ended) {
+            (State::UnderWay(call), Some(ended)) => call.end(ended),
+            (State::Ended(result), _) => result.into_inner(),
+            (State::UnderWay(_), None) | (State::Taken, _) => panic!("the result of the call was handed out before"),
         }
     }
 
@@ -244,19 +246,15 @@ impl<T, E> Future for CallHandle<T, E> {
     type Output = Result<T, CallError<E>>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let mut call = match std::mem::replace(&mut self.0, State::Taken) {
-            State::UnderWay(call) => call,
-            State::Ended(result) => return Poll::Ready(result.into_inner()),
-            State::Taken => panic!("{TAKEN}"),
+        let State::UnderWay(call) = &mut self.0 else { return Poll::Ready(self.end(None)) };
+        let ended = match Pin::new(&mut call.handle).poll(task) {
+            Poll::Ready(joined) => Ok(ran(joined).1),
+            Poll::Pending => match Pin::new(&mut call.end).poll(task) {
+                Poll::Ready(why) => Err(why),
+                Poll::Pending => return Poll::Pending,
+            },
         };
-        if let Poll::Ready(joined) = Pin::new(&mut call.handle).poll(task) {
-            return Poll::Ready(call.end(Ok(ran(joined).1)));
-        }
-        if let Poll::Ready(why) = Pin::new(&mut call.end).poll(task) {
-            return Poll::Ready(call.end(Err(why)));
-        }
-        self.0 = State::UnderWay(call);
-        Poll::Pending
+        Poll::Ready(self.end(Some(ended)))
     }
 }
 
