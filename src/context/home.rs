@@ -57,6 +57,15 @@ pub(crate) fn home_here() -> Option<Context> {
     CURRENT.try_with(home).ok().flatten()
 }
 
+/// The thread leaves home before its thread-locals go, of which some are the user's.
+impl Drop for Home {
+    fn drop(&mut self) {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        let left = CURRENT.try_with(|current| current.replace(Context::background()));
+        drop((spare, left));
+    }
+}
+
 /// A job runs at home.
 const BUSY: u8 = 1;
 /// Somebody may cancel it, so what it submits is below it.

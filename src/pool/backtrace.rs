@@ -3,6 +3,7 @@
 //! **Invariant.** What the hook has noted is handed out at most once, and only for a panic of the same text: a payload that is
 //! thrown without the hook, or a panic that the job has caught itself, is given no other's. **Locking.** None.
 
+#[cfg(not(watertight_loom))]
 use super::shared::is_any_worker;
 #[cfg(not(watertight_loom))]
 use crate::sync::OnceLock;

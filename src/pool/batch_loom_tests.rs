@@ -99,7 +99,7 @@ fn a_batch_against_shutdown() {
 
 #[test]
 fn loom_what_a_batch_was_promised_it_gets_when_the_pool_shuts_down() {
-    model("what a batch was promised it gets when the pool shuts down", a_batch_against_shutdown);
+    wide_model("what a batch was promised it gets when the pool shuts down", a_batch_against_shutdown);
     twin("pool: whoever drains stops the workers", a_batch_against_shutdown);
 }
 

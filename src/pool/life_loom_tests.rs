@@ -5,7 +5,7 @@ use super::stop::Drain;
 use super::{JobHandle, Pool};
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError};
-use crate::sync::model::{model, spawn, twin, wide_model};
+use crate::sync::model::{model, spawn, twin, wide_model, widest_model};
 use crate::{CancelToken, ManualClock};
 use loom::alloc::Track;
 use loom::sync::atomic::Ordering::Relaxed;
@@ -57,7 +57,9 @@ fn loom_a_shutdown_counts_each_job_once_while_jobs_end() {
 fn a_shutdown_cancels_what_listens(with_handle: bool) {
     let pool = pool(1, 0);
     let listens = || _ = Context::current().token().wait(&for_ever());
-    let handle = with_handle.then(|| pool.submit(listens).unwrap());
+    // A job of a context of its own: the others are at home, and need no look.
+    let cx = Context::background().with_token(&CancelToken::new());
+    let handle = with_handle.then(|| pool.job().context(&cx).submit(listens).unwrap());
     if !with_handle {
         pool.execute(listens).unwrap();
     }
@@ -99,7 +101,7 @@ fn an_abandoned_job_is_joined_while_it_runs() {
 #[test]
 fn loom_the_handle_of_an_abandoned_job_resolves_while_it_runs() {
     let name = "the handle of an abandoned job resolves while it runs";
-    model(name, an_abandoned_job_is_joined_while_it_runs);
+    wide_model(name, an_abandoned_job_is_joined_while_it_runs);
     twin("stop: nobody hears that the jobs are abandoned", an_abandoned_job_is_joined_while_it_runs);
 }
 
@@ -117,7 +119,7 @@ fn abandoning_against_completion() {
 #[test]
 fn loom_a_handle_is_completed_once_by_its_job_or_by_being_abandoned() {
     let name = "a handle is completed once, by its job or by being abandoned";
-    model(name, abandoning_against_completion);
+    wide_model(name, abandoning_against_completion);
     twin("job: the worker keeps what it has done", abandoning_against_completion);
 }
 
@@ -139,7 +141,7 @@ fn the_stages_by_the_clock() {
 
 #[test]
 fn loom_a_shutdown_passes_its_stages_by_its_clock() {
-    model("a shutdown passes its stages by its clock", the_stages_by_the_clock);
+    wide_model("a shutdown passes its stages by its clock", the_stages_by_the_clock);
     twin("clock: an advance wakes nobody", the_stages_by_the_clock);
 }
 
@@ -182,7 +184,7 @@ fn sizes_against_a_submit() {
 
 #[test]
 fn loom_a_pool_that_is_resized_strands_nobody() {
-    wide_model("a pool that is resized strands nobody", sizes_against_a_submit);
+    widest_model("a pool that is resized strands nobody", sizes_against_a_submit);
     twin("park: who sleeps is not told to leave", sizes_against_a_submit);
 }
 
@@ -197,6 +199,6 @@ fn a_worker_is_replaced_while_a_job_comes() {
 
 #[test]
 fn loom_a_job_is_done_though_the_worker_is_replaced() {
-    model("a job is done though the worker is replaced", a_worker_is_replaced_while_a_job_comes);
+    widest_model("a job is done though the worker is replaced", a_worker_is_replaced_while_a_job_comes);
     twin("park: who lies down does not look again", a_worker_is_replaced_while_a_job_comes);
 }

@@ -23,7 +23,9 @@ fn scene() -> (Pool, JobHandle<usize>, Arc<AtomicUsize>, ManualClock, Context) {
         let _held = &track; // loom misses it if the closure is not dropped
         counts.fetch_add(1, Ordering::Relaxed) + 1
     };
-    let handle = pool.submit(job).unwrap();
+    // In a context of its own, whose token tells what it was told.
+    let own = Context::background().with_token(&crate::CancelToken::new());
+    let handle = pool.job().context(&own).submit(job).unwrap();
     let time = ManualClock::new();
     let cx = Context::background().with_clock(&time.clock()).with_timeout(SECOND);
     (pool, handle, runs, time, cx)

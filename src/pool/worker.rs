@@ -149,7 +149,7 @@ fn work(shared: Arc<Shared>, number: usize) {
             };
         }
     }
-    drop(pinned);
+    drop((pinned, home));
     shared.queue.leave(seat);
     shared.unmark_this_thread();
     shared.life.lock().vacate(number);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake};
 
-/// What every model runs with: preemption bound 3 (2 for a wide one) unless `LOOM_MAX_PREEMPTIONS` says otherwise.
+/// What every model runs with: preemption bound 3 (2 for a wide one, 1 for the widest) unless `LOOM_MAX_PREEMPTIONS` says otherwise.
 fn builder(bound: usize) -> Builder {
     let mut builder = Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(bound));
@@ -36,6 +36,11 @@ pub(crate) fn model(name: &str, body: impl Fn() + Send + Sync + 'static) {
 /// The same for a body of more threads than the usual bound can be searched with in seconds.
 pub(crate) fn wide_model(name: &str, body: impl Fn() + Send + Sync + 'static) {
     check(name, builder(2), body);
+}
+
+/// The same for a whole pool whose workers come and go.
+pub(crate) fn widest_model(name: &str, body: impl Fn() + Send + Sync + 'static) {
+    check(name, builder(1), body);
 }
 
 fn check(name: &str, builder: Builder, body: impl Fn() + Send + Sync + 'static) {
