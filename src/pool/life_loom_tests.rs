@@ -165,16 +165,13 @@ fn loom_a_paused_pool_that_is_shut_down_does_what_it_has() {
     twin("pool: a drain leaves a pool paused", a_shutdown_of_a_paused_pool);
 }
 
-/// A worker more and a worker less while somebody submits.
+/// A worker more and a worker less around a job that one of them takes.
 fn sizes_against_a_submit() {
     let pool = Pool::builder("m").threads(1).queue(0).resizable(2, 0).build().unwrap();
-    let submitter = {
-        let pool = pool.clone();
-        spawn(move || pool.submit(|| 1).unwrap().join().unwrap())
-    };
     pool.resize(2, 0).unwrap();
+    let handle = pool.submit(|| 1).unwrap();
     pool.resize(1, 0).unwrap();
-    assert_eq!(submitter.join().unwrap(), 1);
+    assert_eq!(handle.join().unwrap(), 1);
     let one = pool.try_reserve().unwrap();
     assert!(pool.try_reserve().is_err(), "a place from nothing");
     drop(one);

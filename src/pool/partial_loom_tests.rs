@@ -5,7 +5,7 @@ use super::{JobHandle, Pool};
 use crate::ManualClock;
 use crate::context::Context;
 use crate::error::Interrupted;
-use crate::sync::model::{model, twin};
+use crate::sync::model::{model, twin, wide_model};
 use loom::alloc::Track;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -69,6 +69,6 @@ fn a_branch_that_ends_before_the_deadline_passes() {
 
 #[test]
 fn loom_what_had_ended_when_the_deadline_passed_is_given() {
-    model("what had ended when the deadline passed is given", a_branch_that_ends_before_the_deadline_passes);
+    wide_model("what had ended when the deadline passed is given", a_branch_that_ends_before_the_deadline_passes);
     twin("partial: what arrives last is not looked for", a_branch_that_ends_before_the_deadline_passes);
 }
