@@ -3,7 +3,7 @@
 use super::Pool;
 use crate::context::Context;
 use crate::sync::UnsafeCell;
-use crate::sync::model::{model, spawn, twin, wide_model};
+use crate::sync::model::{model, spawn, twin, wide_model, widest_model};
 
 /// What jobs borrow: touched by one thread at a time, or loom fails. It is never freed, so that a twin only fails.
 struct Data(UnsafeCell<()>);
@@ -111,7 +111,7 @@ fn the_end_on_a_worker() {
 
 #[test]
 fn loom_the_end_of_a_scope_on_a_worker_runs_what_is_queued() {
-    wide_model("the end of a scope on a worker runs what is queued, and waits for what runs", the_end_on_a_worker);
+    widest_model("the end of a scope on a worker runs what is queued, and waits for what runs", the_end_on_a_worker);
     twin("job: it is over before its closure has run", the_end_on_a_worker);
 }
 
