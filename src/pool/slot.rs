@@ -88,16 +88,16 @@ impl Slot {
         T: Send + 'static,
     {
         let cx = self.shared.as_ref().map_or_else(Context::current, |shared| shared.submitters_context());
-        self.submit_in(f, &cx)
+        self.submit_in(f, &cx.captured())
     }
 
-    /// The same in another context than the ambient one.
+    /// The same in a context that has been captured where it was made, perhaps some time ago.
     pub(crate) fn submit_in<F, T>(self, f: F, cx: &Context) -> JobHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        submit_into(self, f, &cx.clone().captured(), None)
+        submit_into(self, f, cx, None)
     }
 
     /// Submits work without a result into the place, in the ambient context. Never waits, and cannot be refused.
