@@ -33,7 +33,7 @@ use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 /// Only the newest readings are worth anything:
 ///
 /// ```
-/// use watertight::error::{CancelCause, Interrupted, JobError};
+/// use watertight::{CancelCause, Interrupted, JobError};
 /// use watertight::pool::OnFull;
 /// use watertight::Pool;
 ///
