@@ -4,13 +4,14 @@
 //! **States** of a home: as new → asked for its token, or kept by somebody → left for a new one. **Invariants.** 1. A
 //! token is asked for by one job only: after a job that has asked, or that has kept the context, the thread moves into a
 //! new home, so that nothing a job cancels is cancelled for the next. 2. After every job the thread is at home, whatever
-//! guards the job has forgotten. **Locking.** None: it is the thread's own.
+//! guards the job has forgotten. 3. One job at a time is at home: another that runs within it has a context of its own. 4. What
+//! a job submits that its handle can cancel is below it. **Locking.** None: it is the thread's own.
 
 use super::ambient::CURRENT;
 use super::token::Token;
 use super::{Context, Inner};
 use crate::cancel::CancelToken;
-use crate::sync::{Arc, broken, thread_local};
+use crate::sync::{Arc, thread_local};
 use std::cell::{Cell, RefCell};
 
 thread_local! {
@@ -44,7 +45,7 @@ impl Home {
     /// After a job: moves out if anything of it is left.
     pub(crate) fn tidied(self) -> Self {
         let here = CURRENT.try_with(|current| current.borrow().is(&self.cx)).unwrap_or(true);
-        if (here && !self.cx.was_kept()) || broken("home: a job leaves its token to the next") {
+        if here && !self.cx.was_kept() {
             return self;
         }
         self.moved()
@@ -104,10 +105,8 @@ pub(crate) fn at_home<T>(f: impl FnOnce() -> T) -> T {
             f()
         }
         // Another job's home: this one has its own token, as everywhere.
-        (true, true) if !broken("home: a job within a job shares its token") => {
-            Context::background().as_child(|cx| cx.in_scope(f))
-        }
-        _ => Context::background().in_scope(f),
+        (true, true) => Context::background().as_child(|cx| cx.in_scope(f)),
+        (false, _) => Context::background().in_scope(f),
     }
 }
 

@@ -1,5 +1,8 @@
 //! A job of a batch, map or scope that never entered the pool: run by whoever submitted it, or refused. Its handle is like
 //! any other's.
+//!
+//! **States.** Ended, from the first. **Invariant.** Its group is not told that it is over: it never counted as under way.
+//! **Locking.** That of its latch.
 
 use super::group::Member;
 use super::job::{Job, Meta, Popped};

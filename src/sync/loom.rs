@@ -3,11 +3,10 @@
 //! The difference that matters: time does not exist. `wait_until` and `park_until` wait for a wake-up only; a model moves
 //! a `ManualClock` instead.
 
-use ::std::time::Instant;
-use loom::sync as lo;
-
+use super::Mutex;
 pub(crate) use loom::sync::Arc;
 pub(crate) use loom::sync::MutexGuard;
+pub(super) use loom::sync::{Condvar as RawCondvar, Mutex as RawMutex};
 pub(crate) use loom::thread_local;
 
 pub(crate) mod atomic {
@@ -93,30 +92,6 @@ pub(crate) fn seed() -> u64 {
     1
 }
 
-/// loom's mutex without the poison.
-#[derive(Debug)]
-pub(crate) struct Mutex<T>(lo::Mutex<T>);
-
-impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(lo::Mutex::new(value))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().expect("no user code runs under a lock, so none is poisoned")
-    }
-
-    pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner().expect("no user code runs under a lock, so none is poisoned")
-    }
-}
-
-impl<T: Default> Default for Mutex<T> {
-    fn default() -> Self {
-        Self::new(T::default())
-    }
-}
-
 /// std's cell with a word and a lock that loom sees: who gets the value has seen all that was done before it was set.
 #[derive(Debug)]
 pub(crate) struct OnceLock<T> {
@@ -139,27 +114,5 @@ impl<T> OnceLock<T> {
         self.cell.set(value)?;
         self.is_set.store(1, atomic::Ordering::Release);
         Ok(())
-    }
-}
-
-/// loom's condition variable; timed waits wait.
-#[derive(Debug)]
-pub(crate) struct Condvar(lo::Condvar);
-
-impl Condvar {
-    pub(crate) fn new() -> Self {
-        Self(lo::Condvar::new())
-    }
-
-    pub(crate) fn notify_one(&self) {
-        self.0.notify_one();
-    }
-
-    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).expect("no user code runs under a lock, so none is poisoned")
-    }
-
-    pub(crate) fn wait_until<'a, T>(&self, guard: MutexGuard<'a, T>, _at: Instant) -> MutexGuard<'a, T> {
-        self.wait(guard)
     }
 }

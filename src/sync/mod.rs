@@ -17,7 +17,7 @@
 #[cfg(all(watertight_loom, not(watertight_shuttle)))]
 mod loom;
 #[cfg(watertight_loom)]
-mod parker;
+mod modelled;
 mod quietly;
 #[cfg(watertight_shuttle)]
 mod shuttle;
@@ -34,7 +34,7 @@ pub(crate) mod model;
 #[cfg(all(watertight_loom, not(watertight_shuttle)))]
 pub(crate) use self::loom::*;
 #[cfg(watertight_loom)]
-pub(crate) use self::parker::{Parker, Unparker};
+pub(crate) use self::modelled::{Condvar, Mutex, Parker, Unparker};
 pub(crate) use self::quietly::{drop_quietly, quietly};
 #[cfg(watertight_shuttle)]
 pub(crate) use self::shuttle::*;

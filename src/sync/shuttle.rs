@@ -3,11 +3,9 @@
 //!
 //! Time is as under loom: a model moves a `ManualClock`.
 
-use ::std::time::Instant;
-use shuttle::sync as sh;
-
 pub(crate) use ::std::sync::{Arc, OnceLock};
-pub(crate) use sh::MutexGuard;
+pub(crate) use shuttle::sync::MutexGuard;
+pub(super) use shuttle::sync::{Condvar as RawCondvar, Mutex as RawMutex};
 pub(crate) use shuttle::thread_local;
 
 pub(crate) mod atomic {
@@ -90,50 +88,4 @@ pub(crate) fn break_on_purpose(name: &'static str) {
 /// The same number every time: a schedule must replay exactly.
 pub(crate) fn seed() -> u64 {
     1
-}
-
-/// shuttle's mutex without the poison.
-#[derive(Debug)]
-pub(crate) struct Mutex<T>(sh::Mutex<T>);
-
-impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(sh::Mutex::new(value))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().expect("no user code runs under a lock, so none is poisoned")
-    }
-
-    pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner().expect("no user code runs under a lock, so none is poisoned")
-    }
-}
-
-impl<T: Default> Default for Mutex<T> {
-    fn default() -> Self {
-        Self::new(T::default())
-    }
-}
-
-/// shuttle's condition variable; timed waits wait.
-#[derive(Debug)]
-pub(crate) struct Condvar(sh::Condvar);
-
-impl Condvar {
-    pub(crate) fn new() -> Self {
-        Self(sh::Condvar::new())
-    }
-
-    pub(crate) fn notify_one(&self) {
-        self.0.notify_one();
-    }
-
-    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).expect("no user code runs under a lock, so none is poisoned")
-    }
-
-    pub(crate) fn wait_until<'a, T>(&self, guard: MutexGuard<'a, T>, _at: Instant) -> MutexGuard<'a, T> {
-        self.wait(guard)
-    }
 }

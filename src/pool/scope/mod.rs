@@ -64,7 +64,8 @@ impl Pool {
     /// Runs `f`, which may submit jobs that borrow from this stack, and returns when all of them are over.
     ///
     /// A job of a scope cannot be refused: with no place for it, submitting waits, and on one of the pool's own workers, or
-    /// if the pool is shutting down, it is run right there. So scopes of one pool may be nested, on one worker too.
+    /// if the pool is shutting down, it is run right there. While queued it may be displaced, as any job, where others submit with
+    /// [`OnFull::DropOldest`](super::OnFull::DropOldest). So scopes of one pool may be nested, on one worker too.
     ///
     /// # Blocking
     ///
