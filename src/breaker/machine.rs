@@ -26,7 +26,7 @@
 use super::own::Own;
 use super::probes::{Probes, Verdict};
 use super::recovery::Recovery;
-use super::tally::{Indifference, Tally, nanos};
+use super::tally::{Counted, Indifference, Tally, nanos};
 use super::trip::Trip;
 use crate::event::{BreakerCause, BreakerState, Counts};
 use crate::window::Seen;
@@ -158,8 +158,9 @@ impl Machine {
         }
         match (&mut self.phase, seen) {
             (Phase::Closed, Some(seen)) => match self.tally.count(seen, &now) {
-                Some(cause) => self.open(now(), cause),
-                None => return self.tally.own().is_some(),
+                Counted::Trips(cause) => self.open(now(), cause),
+                Counted::Quiet => return self.tally.own().is_some(),
+                Counted::Lumped => {}
             },
             (Phase::MetricsOnly, Some(seen)) => {
                 self.tally.count(seen, &now);

@@ -111,3 +111,14 @@ fn a_flapping_dependency_is_left_alone_longer_and_health_makes_up_for_it() {
     assert_eq!(flap(180 * SECOND), 60, "the steps above the cap were counted too");
     assert_eq!(flap(3_600 * SECOND), 1);
 }
+
+/// The same failure once more is no outcome: nobody is asked about it, by whatever rules.
+#[test]
+fn an_own_rule_is_not_asked_about_a_lumped_failure() {
+    let lumps = |trip: Trip| trip.lump(Duration::from_nanos(10));
+    let mut machine = machine(&lumps(Trip::own(|counts| counts.failures > 8)), &steady());
+    for (at, asked) in [(5, true), (14, false), (15, true)] {
+        let ticket = machine.admit(never).unwrap();
+        assert_eq!(machine.record(ticket, FAILED, || at), asked, "at {at}");
+    }
+}

@@ -47,6 +47,17 @@ pub(crate) enum Indifference {
     CountsUntil(u64),
 }
 
+/// What an outcome has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Nothing: it was the same failure as one before it.
+    Lumped,
+    /// It is counted, and no rule is met.
+    Quiet,
+    /// A rule is met.
+    Trips(BreakerCause),
+}
+
 pub(crate) fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -70,12 +81,12 @@ impl Tally {
     }
 
     /// Counts a call and says whether, and why, the breaker is to open. Asks the time only if it needs it.
-    pub(crate) fn count(&mut self, seen: Seen, now: impl FnOnce() -> u64) -> Option<BreakerCause> {
+    pub(crate) fn count(&mut self, seen: Seen, now: impl FnOnce() -> u64) -> Counted {
         let lumps = self.rules.lump.filter(|_| seen.failed);
         let now = if lumps.is_some() || matches!(self.window, Window::Time(_)) { now() } else { 0 };
         if let Some(lump) = lumps {
             if self.lumped.is_some_and(|last| now < last.saturating_add(lump)) {
-                return None;
+                return Counted::Lumped;
             }
             self.lumped = Some(now);
         }
@@ -88,7 +99,7 @@ impl Tally {
                 window.add(seen.into());
             }
         }
-        self.judge()
+        self.judge().map_or(Counted::Quiet, Counted::Trips)
     }
 
     fn judge(&self) -> Option<BreakerCause> {
@@ -212,7 +223,7 @@ mod tests {
             let trip = Trip::rate(f64::from(percent) / 100.0).min_calls(100);
             for (failures, trips) in [(percent, true), (percent - 1, false)] {
                 let mut tally = Tally::new(&trip, 0);
-                let count = |i| tally.count(Seen { failed: i < failures, slow: false }, never).is_some();
+                let count = |i| tally.count(Seen { failed: i < failures, slow: false }, never) != Counted::Quiet;
                 let tripped = (0..100).map(count).fold(false, |a, b| a | b);
                 assert_eq!(tripped, trips, "{failures} failures at {percent} %");
             }
@@ -222,17 +233,18 @@ mod tests {
     #[test]
     fn a_window_below_the_default_minimum_lowers_it() {
         let mut tally = Tally::new(&Trip::rate(1.0).last(3), 0);
-        assert_eq!([FAILED; 3].map(|f| tally.count(f, never).is_some()), [false, false, true]);
+        let tripped = [FAILED; 3].map(|f| tally.count(f, never) != Counted::Quiet);
+        assert_eq!(tripped, [false, false, true]);
     }
 
     #[test]
     fn lumped_failures_count_once() {
         let mut tally = Tally::new(&Trip::consecutive(2).lump(Duration::from_nanos(10)), 0);
-        for (at, run) in [(5, 1), (14, 1), (14, 1)] {
-            assert_eq!(tally.count(FAILED, || at), None);
-            assert_eq!(tally.counts().consecutive_failures, run, "at {at}");
+        for (at, counted) in [(5, Counted::Quiet), (14, Counted::Lumped), (14, Counted::Lumped)] {
+            assert_eq!(tally.count(FAILED, || at), counted);
+            assert_eq!(tally.counts().consecutive_failures, 1, "at {at}");
         }
-        assert_eq!(tally.count(FAILED, || 15), Some(BreakerCause::ConsecutiveFailures));
+        assert_eq!(tally.count(FAILED, || 15), Counted::Trips(BreakerCause::ConsecutiveFailures));
     }
 
     #[test]
