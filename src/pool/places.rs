@@ -11,9 +11,9 @@
 //! **States** of one wait: in line → granted → taken, or given up from either. **Invariants.** 1. The sum of what is back
 //! is read before `taken` is raised to it plus the capacity at most, and only grows: so no more than the capacity is ever
 //! in use. 2. While the line's flag is set `taken` is raised only under the lock. 3. *Nobody is left in line beside a
-//! free place:* who joins sets `attention`, then looks at what is back; who gives back says so, then looks at
-//! `attention`; each with a `SeqCst` fence between the two, so that at least one of them sees the other. 4. Who was
-//! granted a place and gives up passes it on. 5. Once closed, nobody is granted anything, what was granted and not taken
+//! free place:* who joins sets `attention`, then looks at what is back, with a `SeqCst` fence between the two; who gives
+//! back says so, then looks at `attention`, in the same order (`sync::say`, `look_after`): so at least one of them sees the
+//! other. 4. Who was granted a place and gives up passes it on. 5. Once closed, nobody is granted anything, what was granted and not taken
 //! is taken back, and exactly one caller, `close` or a giving back, is told that the last place is back. 6. The capacity
 //! never changes. There are fewer places because some are set aside, taken by nobody; to have fewer still is to wait in
 //! front of the line until they come back. So no place appears from nothing, whoever looked when. **Locking.** One
@@ -23,7 +23,7 @@ mod idle;
 
 use crate::error::RejectReason;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::sync::{Mutex, MutexGuard, Waiter, broken};
+use crate::sync::{Mutex, MutexGuard, Waiter, broken, look_after, say, say_more};
 use crate::wait::line::{Line, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Poll;
@@ -130,6 +130,12 @@ impl Places {
                 Err(now) => word = now,
             }
         }
+    }
+
+    /// Whether a good part is free again. Who waits beside fast workers had better come back for many: to look at what is
+    /// back takes the words out of the workers' caches, once for each job if it is for one place.
+    pub(super) fn has_eased(&self) -> bool {
+        self.has_room(self.taken(), ((self.capacity - self.less.load(Ordering::Relaxed)) / 2).clamp(1, 512))
     }
 
     /// Whether so many could be taken if all were free.
@@ -279,16 +285,14 @@ impl Places {
     /// it was the last one and it is closed.
     pub(super) fn give_back(&self, worker: usize) -> bool {
         let back = &self.back[worker].0;
-        if worker + 1 < self.back.len() {
-            // Nobody else writes it.
-            back.store(back.load(Ordering::Relaxed) + 1, Ordering::Release);
-        } else {
+        if broken("places: who gives back looks for the line without a fence") {
             back.fetch_add(1, Ordering::Release);
+        } else if worker + 1 < self.back.len() {
+            say(back, back.load(Ordering::Relaxed) + 1); // nobody else writes it
+        } else {
+            say_more(back, 1);
         }
-        if !broken("places: who gives back looks for the line without a fence") {
-            fence(Ordering::SeqCst); // invariant 3
-        }
-        match self.attention.0.load(Ordering::Relaxed) {
+        match look_after(&self.attention.0) {
             0 => return false,
             // With places set aside, the lock knows how many.
             IDLE if self.less.load(Ordering::Relaxed) == 0 && !self.is_idle(0) => return false,

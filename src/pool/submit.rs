@@ -217,9 +217,11 @@ impl<'a> JobBuilder<'a> {
         // Under load a place is free in less time than it takes to sleep and be woken.
         let mut looks = 0;
         while look_again(&mut looks) {
-            match shared.try_place() {
-                Err(RejectReason::Full { .. }) => {}
-                decided => return decided,
+            if shared.places.has_eased() {
+                match shared.try_place() {
+                    Err(RejectReason::Full { .. }) => {}
+                    decided => return decided,
+                }
             }
         }
         block_on(SlotWait::new(shared, 1), &self.cx)??.hand_over();

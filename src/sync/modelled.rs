@@ -1,8 +1,26 @@
 //! What the modelled sides share: locks without poison, and how threads park. Under loom as under shuttle nobody who parks wakes
 //! early, or a lost wake would heal itself.
 
+use super::atomic::{AtomicU64, Ordering, fence};
 use super::{Arc, MutexGuard, RawCondvar, RawMutex};
 use ::std::time::Instant;
+
+/// A `SeqCst` write of a word that nobody else writes, said as loom knows it.
+pub(crate) fn say(word: &AtomicU64, value: u64) {
+    word.store(value, Ordering::Release);
+    fence(Ordering::SeqCst);
+}
+
+/// The same for a word that many count in.
+pub(crate) fn say_more(word: &AtomicU64, more: u64) {
+    word.fetch_add(more, Ordering::Release);
+    fence(Ordering::SeqCst);
+}
+
+/// A look after such a write: its fence is the order.
+pub(crate) fn look_after(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed)
+}
 
 /// The model's mutex without the poison.
 #[derive(Debug)]

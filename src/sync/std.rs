@@ -15,6 +15,27 @@ pub(crate) fn counted<T: ?Sized>(there: Arc<T>) -> Arc<T> {
     there
 }
 
+/// Writes a word that nobody else writes; who then [looks](look_after) at another word, and whoever writes that and looks at
+/// this one with a `SeqCst` fence between, cannot both miss the other. One exchange, on most machines cheaper than a store and
+/// a fence. The model, which knows no `SeqCst` accesses, has the fence: by the rules of the language either will do, because
+/// the exchange, the look and the other side's fence are all in the one order of `SeqCst`.
+#[inline]
+pub(crate) fn say(word: &atomic::AtomicU64, value: u64) {
+    word.swap(value, atomic::Ordering::SeqCst);
+}
+
+/// The same for a word that many count in.
+#[inline]
+pub(crate) fn say_more(word: &atomic::AtomicU64, more: u64) {
+    word.fetch_add(more, atomic::Ordering::SeqCst);
+}
+
+/// What the word is, after what this thread has [said](say).
+#[inline]
+pub(crate) fn look_after(word: &atomic::AtomicU64) -> u64 {
+    word.load(atomic::Ordering::SeqCst)
+}
+
 /// Whether it is worth looking again before going to sleep: lets a moment pass if so, a longer one each time. In all
 /// some microseconds, less than a sleep and a wake cost. From the fourth time on others are let go first, whoever is
 /// waited for may want this core; but not where that has cost a time slice, because something else runs on it.
