@@ -182,13 +182,12 @@ fn wait(lent: &Lent<'_>, cx: &Context, shared: &Shared) -> Option<Interrupted> {
             return None;
         }
     }
-    patience.in_vain(&looks);
     if shared.is_forked() && lent.withdraw() {
         return Some(Interrupted::Cancelled(CancelCause::Shutdown)); // no worker is here to run it
     }
     match block_on(Over(lent), cx) {
         Ok(()) => {
-            patience.woken();
+            patience.woken(&looks);
             None
         }
         Err(why) if lent.withdraw() => Some(why),

@@ -75,13 +75,12 @@ impl<T> JobHandle<T> {
                 return result;
             }
         }
-        patience.in_vain(&looks);
         if self.job.meta().shared.is_forked() {
             return Err(JobError::Abandoned); // its workers are not here, and would be waited for for ever
         }
         match block_on(self.wait(), self.ends()) {
             Ok(result) => {
-                self.job.meta().shared.patience.woken();
+                self.job.meta().shared.patience.woken(&looks);
                 result
             }
             Err(_) if self.job.meta().cx.is_background() => self.abandon(),

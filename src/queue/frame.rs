@@ -10,11 +10,20 @@
 //! refused or done: so whoever claimed the pointer may use it until it says done, and nobody after that. 3. A ticket of
 //! an earlier turn finds nothing. **Locking.** The desk's lock; never held while the work runs.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, OnStack, Parker, UnsafeCell, Waiter, broken};
 use std::task::Poll;
 
 /// Where work is lent, one turn after the other.
-pub(crate) struct Desk(Mutex<State>);
+pub(crate) struct Desk {
+    state: Mutex<State>,
+    over: Over,
+}
+
+/// The last turn that is over, written under the lock. On cache lines of its own: a lender that looks on and on takes nothing
+/// away from who works.
+#[repr(align(128))]
+struct Over(AtomicU64);
 
 struct State {
     turn: u64,
@@ -67,7 +76,7 @@ pub(crate) struct Lent<'a> {
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { turn: 0, now: Now::Over, waiter: None }))
+        Self { state: Mutex::new(State { turn: 0, now: Now::Over, waiter: None }), over: Over(AtomicU64::new(0)) }
     }
 
     /// Lends `work` to whoever gets the ticket that `wait` is to make and queue. When `wait` returns the work is taken back,
@@ -97,18 +106,20 @@ impl Desk {
     }
 
     fn begin(&self, erased: Erased) -> u64 {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.turn += 1;
         state.now = Now::Lent(erased);
         state.turn
     }
 
     fn end(&self) {
-        Self::tell_over(self.0.lock());
+        self.tell_over(self.state.lock());
     }
 
-    fn tell_over(mut state: MutexGuard<'_, State>) {
+    fn tell_over(&self, mut state: MutexGuard<'_, State>) {
         state.now = Now::Over;
+        // Release: who sees it uses the frame again. Who goes on before this unlocks waits for it when the next turn begins.
+        self.over.0.swap(state.turn, Ordering::Release);
         let waiter = state.waiter.take();
         drop(state);
         if !broken("frame: a lender is not woken") {
@@ -118,7 +129,7 @@ impl Desk {
 
     /// Ends the turn if nobody has claimed it. False: somebody has.
     fn end_if_lent(&self, turn: u64) -> bool {
-        let state = self.0.lock();
+        let state = self.state.lock();
         if broken("frame: who takes work back looks first and takes it later") {
             let there = state.turn == turn && matches!(state.now, Now::Lent(_));
             drop(state);
@@ -130,7 +141,7 @@ impl Desk {
         if state.turn != turn || !matches!(state.now, Now::Lent(_)) {
             return false;
         }
-        Self::tell_over(state);
+        self.tell_over(state);
         true
     }
 }
@@ -160,7 +171,7 @@ impl Ticket {
     /// panic, and before the lender can go on.
     pub(crate) fn run(mut self, last: impl FnOnce(bool)) {
         let Some(desk) = self.desk.take() else { return last(false) };
-        let mut state = desk.0.lock();
+        let mut state = desk.state.lock();
         if state.turn != self.turn || !matches!(state.now, Now::Lent(_)) {
             drop(state);
             return last(false);
@@ -216,13 +227,13 @@ impl Lent<'_> {
 
     /// Whether the work is done or refused.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.desk.0.lock().now, Now::Over)
+        self.desk.over.0.load(Ordering::Acquire) == self.turn
     }
 
     /// The same; if not, `w` is woken when it is.
     pub(crate) fn poll_over(&self, w: &Waiter) -> Poll<()> {
         let mine = w.clone(); // cloning and dropping a waker is the executor's code: not under our lock
-        let mut state = self.desk.0.lock();
+        let mut state = self.desk.state.lock();
         let (over, spare) = match &state.now {
             Now::Over => (Poll::Ready(()), Some(mine)),
             _ => (Poll::Pending, state.waiter.replace(mine)),
@@ -243,7 +254,7 @@ struct TakeBack<'a>(Lent<'a>);
 
 impl Drop for TakeBack<'_> {
     fn drop(&mut self) {
-        if self.0.withdraw() || broken("frame: a lender leaves while its work runs") {
+        if self.0.is_over() || self.0.withdraw() || broken("frame: a lender leaves while its work runs") {
             return;
         }
         let parker = Parker::new();

@@ -85,7 +85,7 @@ impl<C> Queue<C> {
             if self.parking.has_orders() && self.parking.obey(seat) {
                 return None;
             }
-            match self.ring.pop() {
+            match if looks.have_begun() { self.ring.pop_if_ready() } else { self.ring.pop() } {
                 Ok(job) => {
                     self.patience.found(&looks);
                     self.parking.found(seat, &self.ring);
@@ -101,9 +101,8 @@ impl<C> Queue<C> {
                     match idle.take() {
                         Some(idle) if self.parking.stand_aside(seat, &self.ring) => idle(),
                         _ => {
-                            self.patience.in_vain(&looks);
                             self.parking.sleep(seat, &self.ring);
-                            self.patience.woken();
+                            self.patience.woken(&looks);
                         }
                     }
                     looks = self.patience.looks();

@@ -2,11 +2,11 @@
 //! look costs nearly nothing, but for as long as it is repeated it costs a core.
 //!
 //! What has been worth it lately is worth it again: `Adaptive` looks on for up to twice as long as it last took, half as long
-//! when that was in vain, and begins again with little. **Locking.** None; the patience is a hint, and two who write it at
+//! when that was in vain, and never less than a sleep and a wake would cost. **Locking.** None; the patience is a hint, and two who write it at
 //! once harm nobody.
 
-use super::look_again;
-use ::std::sync::atomic::{AtomicU32, Ordering};
+use super::{look_again, nanos};
+use ::std::sync::atomic::{AtomicU64, Ordering};
 
 /// How long an idle worker looks for work, and a caller for the end of its job, before they sleep.
 ///
@@ -14,7 +14,7 @@ use ::std::sync::atomic::{AtomicU32, Ordering};
 /// |---|---|---|
 /// | [`Never`](Self::Never) | sleeps at once | two wakes |
 /// | [`Brief`](Self::Brief) (default) | some microseconds | two wakes, unless the job is very short |
-/// | [`Adaptive`](Self::Adaptive) | at most about 100 microseconds, one worker at a time, and only while it has paid of late | none, while calls follow one another closely |
+/// | [`Adaptive`](Self::Adaptive) | 10 microseconds, up to 100 while that pays; one worker at a time | none, while calls follow one another closely |
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 #[non_exhaustive]
 pub enum Spin {
@@ -28,16 +28,21 @@ pub enum Spin {
     Adaptive,
 }
 
-/// The most looks beyond the brief ones: about 100 microseconds.
-const MOST: u32 = 256;
-/// So many to begin with, and after every sleep that was ended by work.
-const LITTLE: u32 = 8;
+/// The most that the long looks may take, in nanoseconds.
+const MOST: u64 = 100_000;
+/// What they always may: about what it costs to sleep and be woken, so that who looks in vain has at most paid twice.
+const LITTLE: u64 = 10_000;
+/// After so many looks the clock is read.
+const PER_CLOCK: u32 = 32;
+/// After so many others are let go: whoever is waited for may want this core.
+const PER_YIELD: u32 = 128;
 
 /// What those who wait for the same kind of thing have learnt.
 #[derive(Debug)]
 pub(crate) struct Patience {
     spin: Spin,
-    worth: AtomicU32,
+    /// Nanoseconds.
+    worth: AtomicU64,
 }
 
 /// The looks of one who waits.
@@ -45,12 +50,15 @@ pub(crate) struct Patience {
 pub(crate) struct Looks {
     brief: u32,
     long: u32,
-    most: u32,
+    /// When the long ones began, and how long they have taken; as far as the clock was read.
+    since: u64,
+    took: u64,
+    most: u64,
 }
 
 impl Patience {
     pub(crate) fn new(spin: Spin) -> Self {
-        Self { spin, worth: AtomicU32::new(LITTLE) }
+        Self { spin, worth: AtomicU64::new(LITTLE) }
     }
 
     /// Somebody begins to wait.
@@ -59,51 +67,64 @@ impl Patience {
             Spin::Adaptive => self.worth.load(Ordering::Relaxed),
             Spin::Never | Spin::Brief => 0,
         };
-        Looks { brief: if self.spin == Spin::Never { u32::MAX } else { 0 }, long: 0, most }
+        Looks { brief: if self.spin == Spin::Never { u32::MAX } else { 0 }, long: 0, since: 0, took: 0, most }
     }
 
     /// The look after these has found what was waited for.
     pub(crate) fn found(&self, looks: &Looks) {
-        if looks.long > 0 {
-            let worth = (2 * looks.long).clamp(LITTLE, MOST);
-            if worth > self.worth.load(Ordering::Relaxed) {
-                self.worth.store(worth, Ordering::Relaxed);
-            }
+        if 2 * looks.took > self.worth.load(Ordering::Relaxed) {
+            self.worth.store((2 * looks.took).min(MOST), Ordering::Relaxed);
         }
     }
 
-    /// They were all in vain: to sleep.
-    pub(crate) fn in_vain(&self, looks: &Looks) {
+    /// They were all in vain, and what was waited for has come during a sleep: soon enough to have looked on for, or not.
+    pub(crate) fn woken(&self, looks: &Looks) {
         if looks.long > 0 {
-            self.worth.store(looks.most / 2, Ordering::Relaxed);
-        }
-    }
-
-    /// What was waited for has come during a sleep.
-    pub(crate) fn woken(&self) {
-        if self.spin == Spin::Adaptive {
-            let worth = self.worth.load(Ordering::Relaxed);
-            self.worth.store((worth + worth / 2).clamp(LITTLE, MOST), Ordering::Relaxed);
+            let waited = nanos().saturating_sub(looks.since);
+            let worth = if waited <= MOST { (2 * waited).min(MOST) } else { looks.most / 2 };
+            self.worth.store(worth.max(LITTLE), Ordering::Relaxed);
         }
     }
 }
 
 impl Looks {
     /// Whether it is worth looking again; lets a moment pass if so. With `alone` false, only briefly: somebody else looks on.
+    ///
+    /// The long looks come before those that let others go each time: two who hand one core to each other, again and again,
+    /// never meet on two.
     pub(crate) fn again(&mut self, alone: bool) -> bool {
+        if alone && self.took < self.most {
+            self.look_on();
+            return true;
+        }
         if self.brief < u32::MAX {
             if look_again(&mut self.brief) {
                 return true;
             }
             self.brief = u32::MAX;
         }
-        if !alone || self.long >= self.most {
-            return false;
+        false
+    }
+
+    fn look_on(&mut self) {
+        if self.long % PER_CLOCK == 0 {
+            let now = nanos();
+            if self.long == 0 {
+                self.since = now;
+            }
+            self.took = now - self.since;
         }
-        self.long += 1;
-        // Seldomer and seldomer: at most some hundred nanoseconds apart.
-        (0..self.long.min(8)).for_each(|_| ::std::hint::spin_loop());
-        true
+        self.long = self.long.wrapping_add(1);
+        if self.long % PER_YIELD == 0 {
+            ::std::thread::yield_now();
+        } else {
+            ::std::hint::spin_loop();
+        }
+    }
+
+    /// Whether there was a look.
+    pub(crate) fn have_begun(&self) -> bool {
+        self.long > 0 || (1..u32::MAX).contains(&self.brief)
     }
 
     /// Whether this was the first look.

@@ -59,6 +59,11 @@ const SPELL: u32 = 20;
 static WITHOUT: atomic::AtomicU64 = atomic::AtomicU64::new(0);
 static BEGUN: OnceLock<Instant> = OnceLock::new();
 
+/// Nanoseconds, since some moment in the life of this process.
+pub(crate) fn nanos() -> u64 {
+    u64::try_from(BEGUN.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Yields, unless that was costly of late. False: do not look again.
 fn let_others_go() -> bool {
     let begun = *BEGUN.get_or_init(Instant::now);
