@@ -231,11 +231,18 @@ fn end(round: &Round, pool: &Pool) {
 struct Before {
     at: Vec<u64>,
     started: u64,
-    threads: usize,
+    threads: u64,
 }
 
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").unwrap().count()
+/// What the system says of this process, in one look: a list of its threads misses some while others go.
+fn status(line: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|said| said.strip_prefix(line)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn threads() -> u64 {
+    status("Threads:")
 }
 
 fn live_bytes() -> isize {
@@ -373,12 +380,6 @@ fn round(number: u64) {
     }
 }
 
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 fn wanted() -> u64 {
     let default = if cfg!(debug_assertions) { 3_000_000 } else { 8_000_000 };
     std::env::var("STRESS_JOBS").map_or(default, |n| n.replace('_', "").parse().expect("a number"))
@@ -403,7 +404,7 @@ fn after_any_number_of_jobs_every_count_is_back_at_its_start() {
         if ran() / (jobs / 20 + 1) > told {
             told = ran() / (jobs / 20 + 1);
             let rate = ran() as f64 / begun.elapsed().as_secs_f64();
-            let (heap, resident) = (live_bytes(), resident_kib());
+            let (heap, resident) = (live_bytes(), status("VmRSS:"));
             println!("{} jobs, {rounds} pools, {rate:.0} a second, {heap} B of heap, {resident} KiB resident", ran());
         }
     }
