@@ -11,11 +11,13 @@
 //! `Display` is lower case, without a full stop, and never repeats the source's text: `source()` has it.
 
 mod build;
+mod id;
 mod panic;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 
 pub use build::BuildError;
+pub use id::JobId;
 pub use panic::PanicPayload;
 
 use crate::sync::Mutex;

@@ -9,9 +9,10 @@
 //! least one sees the other. **Locking.** A lock per desk, which only its worker takes but for a shutdown; tokens are
 //! cancelled after it is let go.
 
+use super::told::Who;
 use crate::cancel::CancelToken;
 use crate::context::Context;
-use crate::error::CancelCause;
+use crate::error::{CancelCause, JobId};
 use crate::sync::{Mutex, broken};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ struct State {
 
 struct AtWork {
     number: u64,
+    id: Option<JobId>,
     cx: Context,
     named: Option<(String, Instant)>,
 }
@@ -40,6 +42,9 @@ struct AtWork {
 pub struct RunningJob {
     /// Its name, if it has one.
     pub name: Option<String>,
+    /// Which it is, if it has a handle or is one of several, and has a name or brought a context: of others only their number is
+    /// known.
+    pub id: Option<JobId>,
     /// The number of its worker, from 0; `None` if it runs on the thread that submitted it.
     pub worker: Option<usize>,
     /// How long it has been running: exactly if it has a name; else at least so long, counted from when the shutdown
@@ -56,7 +61,8 @@ impl Desk {
     }
 
     /// A job begins here. `cancelled` is the pool's token: of a pool that has been cancelled, so is the job.
-    pub(super) fn begins(&self, cx: &Context, name: Option<&str>, cancelled: &CancelToken) -> Noted<'_> {
+    pub(super) fn begins(&self, cx: &Context, who: Who<'_>, cancelled: &CancelToken) -> Noted<'_> {
+        let Who { id, name } = who;
         if cx.is_background() && name.is_none() {
             return Noted(None);
         }
@@ -69,7 +75,7 @@ impl Desk {
             kept.push_str(name);
             (kept, began)
         });
-        state.at_work.push(AtWork { number, cx: cx.clone(), named });
+        state.at_work.push(AtWork { number, id, cx: cx.clone(), named });
         drop(state);
         if cancelled.is_cancelled() && !broken("desk: who begins does not look whether the pool was cancelled") {
             cx.token().cancel_because(CancelCause::Shutdown);
@@ -91,9 +97,9 @@ impl Desk {
         let running = state.at_work.iter().map(|job| match &job.named {
             Some((name, began)) => {
                 let age = job.cx.now().saturating_duration_since(*began);
-                RunningJob { name: Some(name.clone()), worker, age }
+                RunningJob { name: Some(name.clone()), id: job.id, worker, age }
             }
-            None => RunningJob { name: None, worker, age: seen },
+            None => RunningJob { name: None, id: job.id, worker, age: seen },
         });
         running.collect()
     }

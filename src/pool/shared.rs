@@ -14,6 +14,7 @@ use super::resize::Size;
 use super::size::SizeReason;
 use super::slot::{Slots, Taken};
 use super::stats::{Counters, PoolStats, add, read};
+use super::told::Who;
 use super::worker::{Start, Worker};
 use crate::cancel::CancelToken;
 use crate::context::{Context, is_held};
@@ -140,9 +141,10 @@ impl Shared {
     }
 
     /// Tells the observer of a job that nobody above it can end.
-    pub(super) fn accepted(&self, cx: &Context, job: Option<&str>) {
+    pub(super) fn accepted<'a>(&self, cx: &Context, who: impl Into<Who<'a>>) {
         if cx.is_detached() {
-            self.observed.tell(Event::Detached { name: &self.name, job });
+            let Who { id, name: job } = who.into();
+            self.observed.tell(Event::Detached { name: &self.name, job, id });
         }
     }
 
@@ -156,14 +158,15 @@ impl Shared {
         self.observed.tell(Event::Rejected { name: &self.name, reason });
     }
 
-    pub(super) fn shed(&self, job: Option<&str>, cause: Interrupted) {
+    pub(super) fn shed(&self, who: Who<'_>, cause: Interrupted) {
         add(&self.counters.shed);
-        self.tell_shed(job, cause);
+        self.tell_shed(who, cause);
     }
 
     /// The same for one that has been counted.
-    pub(super) fn tell_shed(&self, job: Option<&str>, cause: Interrupted) {
-        self.observed.tell(Event::Shed { name: &self.name, job, cause });
+    pub(super) fn tell_shed(&self, who: Who<'_>, cause: Interrupted) {
+        let Who { id, name: job } = who;
+        self.observed.tell(Event::Shed { name: &self.name, job, id, cause });
     }
 
     /// Takes no more work.

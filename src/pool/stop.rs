@@ -278,7 +278,7 @@ impl Stages {
             let age = if begun == self.seen[seat] { since } else { Duration::ZERO };
             let mut here = desk.running(worker, age);
             while here.len() < at_work {
-                here.push(RunningJob { name: None, worker, age });
+                here.push(RunningJob { name: None, id: None, worker, age });
             }
             running.append(&mut here);
         }
