@@ -700,6 +700,14 @@ fn a_panic_says_which_job_it_was_and_where_it_began_to_waiter_and_observer() {
         std::panic::resume_unwind(Box::new("thrown"));
     });
     assert!(payload.message() == Some("thrown") && payload.backtrace().is_none());
+    // Nor do two without a text, unless they are alike.
+    let payload = panicked("unlike", || {
+        let _ = std::panic::catch_unwind(|| std::panic::panic_any(1_u8));
+        std::panic::resume_unwind(Box::new(1_i32));
+    });
+    assert!(payload.message().is_none() && payload.backtrace().is_none());
+    let payload = panicked("textless", || std::panic::panic_any(1_u8));
+    assert!(payload.message().is_none() && payload.backtrace().is_some());
     let told: Vec<_> = (0..2).map(|_| told.recv().unwrap()).collect();
     assert_eq!(told[0], (Some("traced job".to_string()), Some("on purpose, 1".to_string()), true));
     assert_eq!(told[1], (Some("unseen".to_string()), Some("thrown".to_string()), false));

@@ -199,7 +199,7 @@ fn a_place_is_held_and_given_back() {
     let (send, received) = channel();
     one.execute(move || send.send(7).unwrap());
     assert_eq!(received.recv().unwrap(), 7);
-    assert!(matches!(pool.reserve_many(4), Err(RejectReason::Full { .. })), "more than there are");
+    assert_eq!(pool.reserve_many(4).unwrap_err(), RejectReason::TooLarge { asked: 4, limit: 3 });
     assert_eq!(pool.reserve_many(0).unwrap().len(), 0);
 }
 
@@ -272,7 +272,12 @@ fn a_batch_is_taken_whole_or_comes_back_whole() {
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2, 3]);
     pool.try_execute_batch(Vec::<fn()>::new()).unwrap();
-    assert!(matches!(pool.submit_batch(jobs(5)).unwrap_err().reason, RejectReason::Full { .. }));
+    let too_large = pool.submit_batch(jobs(5)).unwrap_err().reason;
+    assert_eq!(too_large.to_string(), "asks for 5 at once, more than there are to have of 4");
+    assert_eq!(
+        pool.try_execute_batch(vec![|| (); 6]).unwrap_err().reason,
+        RejectReason::TooLarge { asked: 6, limit: 4 }
+    );
 }
 
 #[test]
@@ -456,7 +461,7 @@ fn more_places_than_there_are_numbers_are_refused() {
     let pool = Pool::builder("places").threads(1).queue(2).build().unwrap();
     let held = pool.reserve().unwrap();
     for many in [4, usize::MAX, usize::MAX - 1, usize::MAX / 2] {
-        assert!(matches!(pool.reserve_many(many), Err(RejectReason::Full { .. })), "{many}");
+        assert_eq!(pool.reserve_many(many).unwrap_err(), RejectReason::TooLarge { asked: many, limit: 3 });
     }
     assert_eq!(pool.stats().in_flight, 1);
     drop(held);
@@ -475,7 +480,7 @@ fn who_waits_for_more_places_than_are_left_after_a_resize_is_sent_away() {
     }
     pool.resize(2, 4).unwrap();
     drop(held);
-    assert!(matches!(waits.join().unwrap(), Err(RejectReason::Full { .. })));
+    assert_eq!(waits.join().unwrap(), Err(RejectReason::TooLarge { asked: 10, limit: 6 }));
     assert!(pool.submit(here).unwrap().join().is_ok());
 }
 

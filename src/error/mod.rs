@@ -68,7 +68,7 @@ pub enum RejectReason {
         /// How many were waiting for a place when this one was refused.
         waiting: usize,
     },
-    /// It asks for more at once than there will ever be.
+    /// It asks for more at once than there are to have, however long it waits.
     #[error("asks for {asked} at once, more than there are to have of {limit}")]
     TooLarge {
         /// How many it asked for.

@@ -1,5 +1,5 @@
 //! What every job goes through, with a handle or without: it is checked, run and caught, or dropped unrun; counted, noted at
-//! its worker's desk, and told of.
+//! its worker's post, and told of.
 //!
 //! **Invariant.** User code runs, is dropped and is told of in the job's own context. **Locking.** None held meanwhile.
 
@@ -53,7 +53,7 @@ impl Told<'_> {
     pub(super) fn run_here<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
         let counters = &self.shared.counters;
         counters.begun(seat);
-        let noted = self.shared.desks[seat].begins(self.cx, self.who, &self.shared.cancelled);
+        let noted = self.shared.posts[seat].begins(self.cx, self.who, &self.shared.cancelled);
         let hooks = &self.shared.hooks;
         let work = || match hooks.has_any_around() {
             true => hooks.around(self.shared, seat, self.who, work),

@@ -340,7 +340,7 @@ pub(crate) fn shed(why: Interrupted) {
 /// So many closures came back in one refusal.
 pub(crate) fn refused<R>(reason: RejectReason, back: R, closures: u64) {
     count(match reason {
-        RejectReason::Full { .. } => Kind::Full,
+        RejectReason::Full { .. } | RejectReason::TooLarge { .. } => Kind::Full,
         RejectReason::ShuttingDown => Kind::ShuttingDown,
         RejectReason::Cancelled(_) | RejectReason::DeadlinePassed => Kind::Ended,
         other => panic!("{other}"),

@@ -1,12 +1,12 @@
 //! What each worker is at: how a shutdown reaches what runs, and says what it is.
 //!
-//! A job that brought a context is noted at its worker's desk while it runs, with its name and when it began if it has a
+//! A job that brought a context is noted at its worker's post while it runs, with its name and when it began if it has a
 //! name. A job in the background without a name is not: its worker's home context ends with the pool, and that it runs is
 //! seen in the worker's counts.
 //!
 //! **Invariants.** 1. *No running job is missed by the cancelling:* who cancels cancels the pool's token, then looks at
-//! every desk; who begins a job notes it at its desk, then looks at that token. Both look under the desk's lock, so at
-//! least one sees the other. **Locking.** A lock per desk, which only its worker takes but for a shutdown; tokens are
+//! every post; who begins a job notes it at its post, then looks at that token. Both look under the post's lock, so at
+//! least one sees the other. **Locking.** A lock per post, which only its worker takes but for a shutdown; tokens are
 //! cancelled after it is let go.
 
 use super::told::Who;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// On cache lines of its own.
 #[repr(align(128))]
-pub(super) struct Desk(Mutex<State>);
+pub(super) struct Post(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -52,10 +52,10 @@ pub struct RunningJob {
     pub age: Duration,
 }
 
-/// A job that is noted at a desk until this is given back.
-pub(super) struct Noted<'a>(Option<(&'a Desk, u64)>);
+/// A job that is noted at a post until this is given back.
+pub(super) struct Noted<'a>(Option<(&'a Post, u64)>);
 
-impl Desk {
+impl Post {
     pub(super) fn new() -> Self {
         Self(Mutex::new(State::default()))
     }
@@ -77,7 +77,7 @@ impl Desk {
         });
         state.at_work.push(AtWork { number, id, cx: cx.clone(), named });
         drop(state);
-        if cancelled.is_cancelled() && !broken("desk: who begins does not look whether the pool was cancelled") {
+        if cancelled.is_cancelled() && !broken("post: who begins does not look whether the pool was cancelled") {
             cx.token().cancel_because(CancelCause::Shutdown);
         }
         Noted(Some((self, number)))
@@ -107,8 +107,8 @@ impl Desk {
 
 impl Drop for Noted<'_> {
     fn drop(&mut self) {
-        let Some((desk, number)) = self.0.take() else { return };
-        let mut state = desk.0.lock();
+        let Some((post, number)) = self.0.take() else { return };
+        let mut state = post.0.lock();
         let at = state.at_work.iter().rposition(|job| job.number == number);
         let job = at.map(|at| state.at_work.remove(at));
         if let Some(AtWork { cx, named, .. }) = job {
