@@ -229,6 +229,26 @@ fn what_is_submitted_into_a_held_place_after_the_shutdowns_time_is_shed() {
 }
 
 #[test]
+fn what_a_background_job_submits_into_a_held_place_is_not_cancelled_with_it() {
+    let pool = Pool::builder("places").threads(1).queue(2).build().unwrap();
+    let (inner, (tell, told)) = (pool.clone(), channel());
+    pool.execute(move || {
+        let [one, other] = [(); 2].map(|()| inner.try_reserve().unwrap());
+        let handle = one.submit(|| 7);
+        let ran = tell.clone();
+        other.execute(move || ran.send(None).unwrap());
+        Context::current().token().cancel();
+        tell.send(Some(handle)).unwrap();
+    })
+    .unwrap();
+    let handle = told.recv().unwrap().expect("it comes first");
+    assert_eq!(handle.join().unwrap(), 7);
+    assert!(told.recv().unwrap().is_none());
+    pool.shutdown(&Context::background()).unwrap();
+    assert_eq!(pool.stats().shed, 0);
+}
+
+#[test]
 fn who_wants_many_places_is_not_overtaken() {
     let (pool, hold) = busy(1, OnFull::Wait);
     let (begin, begun) = channel();
@@ -353,6 +373,24 @@ fn a_queued_call_ends_with_its_context_and_a_running_one_does_not() {
     assert_eq!(outlives.unwrap(), Err(Interrupted::DeadlinePassed));
     let stats = pool.stats();
     assert_eq!((stats.shed, stats.in_flight), (1, 0));
+}
+
+#[test]
+fn a_call_that_a_shutdown_finds_in_the_queue_says_so() {
+    let (pool, hold) = busy(1, OnFull::Wait);
+    let calls = {
+        let pool = pool.clone();
+        std::thread::spawn(move || pool.call(|| ()))
+    };
+    while pool.stats().accepted < 2 {
+        std::thread::yield_now();
+    }
+    let past = Context::background().with_timeout(Duration::ZERO);
+    assert_eq!(pool.shutdown(&past).unwrap_err().report.never_ran, 1);
+    let shed = calls.join().unwrap();
+    assert!(matches!(shed, Err(CallError::Rejected(RejectReason::Cancelled(CancelCause::Shutdown)))), "{shed:?}");
+    drop(hold);
+    pool.shutdown(&Context::background()).unwrap();
 }
 
 #[test]

@@ -247,7 +247,7 @@ where
     fn over(&self, well: bool) {
         let Some(member) = &self.meta.member else { return };
         // The handle may have gone while the job was completed.
-        if self.state.lock().detached {
+        if self.state.lock().detached && !broken("job: a result whose handle has gone meanwhile stays") {
             if let Some(left) = self.latch.take() {
                 self.meta.cx.in_scope(|| self.dispose(left));
             }

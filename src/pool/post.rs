@@ -121,3 +121,22 @@ impl Drop for Noted<'_> {
         }
     }
 }
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_first_is_taken_out_whoever_came_last() {
+        let (post, cx, pools) = (Post::new(), Context::background(), CancelToken::new());
+        let begins = |name| post.begins(&cx, Some(name).into(), &pools);
+        let here = || post.running(None, Duration::ZERO).into_iter().filter_map(|job| job.name).collect::<Vec<_>>();
+        let [first, second, third] = ["first", "second", "third"].map(begins);
+        drop(first);
+        assert_eq!(here(), ["second", "third"]);
+        drop(third);
+        assert_eq!(here(), ["second"]);
+        drop(second);
+        assert!(here().is_empty());
+    }
+}

@@ -56,6 +56,7 @@ fn loom_the_scope_ends_after_the_last_access() {
     model("the scope ends after the last access of a result", a_result_nobody_takes);
     twin("job: it is over before its closure has run", the_last_access);
     twin("job: it is over before its closure has run", a_result_nobody_takes);
+    twin("job: a result whose handle has gone meanwhile stays", a_result_nobody_takes);
     twin("group: who waits is looked up before the job is over", the_last_access);
 }
 
