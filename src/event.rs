@@ -9,7 +9,7 @@ mod class;
 pub use breaker::{BreakerCause, BreakerState, Counts};
 pub use class::Class;
 
-use crate::error::{Interrupted, RejectReason};
+use crate::error::{Interrupted, JobId, RejectReason};
 use crate::sync::{Shared, quietly};
 use std::fmt;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub enum Event<'a> {
         name: &'a str,
         /// The job's own name, if it has one.
         job: Option<&'a str>,
+        /// Which job, if it has a handle or is one of several.
+        id: Option<JobId>,
         /// Why.
         cause: Interrupted,
     },
@@ -40,6 +42,8 @@ pub enum Event<'a> {
         name: &'a str,
         /// The job's own name, if it has one.
         job: Option<&'a str>,
+        /// Which job, if it has a handle or is one of several.
+        id: Option<JobId>,
     },
     /// A job panicked; its worker goes on.
     Panicked {
@@ -47,6 +51,8 @@ pub enum Event<'a> {
         name: &'a str,
         /// The job's own name, if it has one.
         job: Option<&'a str>,
+        /// Which job, if it has a handle or is one of several.
+        id: Option<JobId>,
         /// The panic's text, if it had one.
         message: Option<&'a str>,
         /// Where it began, if that is [recorded](crate::pool::record_backtraces).

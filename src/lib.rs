@@ -151,7 +151,9 @@ pub use cancel::CancelToken;
 pub use clock::{Clock, ManualClock};
 pub use context::Context;
 pub use deadline::Deadline;
-pub use error::{BuildError, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason, Rejected};
+pub use error::{
+    BuildError, CallError, CancelCause, Interrupted, JobError, JobId, PanicPayload, RejectReason, Rejected,
+};
 pub use event::Class;
 pub use permit::{Limit, Permit};
 pub use pool::{Batch, JobHandle, OnFull, Pool, Slot};

@@ -29,8 +29,8 @@ use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
     Admitted, Batch, Breaker, Budget, BuildError, Bulkhead, CallError, CancelCause, CancelToken, Clock, Context,
-    Deadline, Interrupted, Isolation, Jitter, JobError, JobHandle, Limit, ManualClock, PanicPayload, Permit, Pool,
-    Recovery, RejectReason, Rejected, Retry, Trip,
+    Deadline, Interrupted, Isolation, Jitter, JobError, JobHandle, JobId, Limit, ManualClock, PanicPayload, Permit,
+    Pool, Recovery, RejectReason, Rejected, Retry, Trip,
 };
 
 fn shared<T: Send + Sync + Debug>() {}
@@ -55,6 +55,7 @@ impl Propagate for Hook {
 #[test]
 fn everything_public_is_send_sync_and_debug() {
     shared::<(BuildError, CallError<u8>, CallError, CancelCause, Interrupted, JobError, PanicPayload, RejectReason)>();
+    shared::<JobId>();
     shared::<Rejected<Lonely>>();
     shared::<(Clock, ManualClock, Deadline, Context, CancelToken, Registration, DropGuard, OnEnd, AlreadySet)>();
     shared::<(Condition, SocketGuard, ChannelError, Unsent<u8>, Unsent<Lonely>)>();

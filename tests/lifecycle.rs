@@ -173,6 +173,27 @@ fn what_never_ran_is_dropped_once_if_nobody_wants_it_back() {
 }
 
 #[test]
+fn what_is_submitted_into_a_held_place_while_the_shutdown_cancels_never_runs() {
+    let pool = pool(1, 2);
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock()).with_timeout(Duration::from_secs(10));
+    let (job, begun, go) = deaf();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    let slot = pool.reserve().unwrap();
+    let mut stopping = now(&pool).hand_back().wait_async(&cx);
+    let mut look = || futures::executor::block_on(async { futures::poll!(&mut stopping) });
+    assert!(look().is_pending()); // what was queued has been cleared away
+    slot.execute(|| ());
+    assert!(look().is_pending());
+    time.advance(Duration::from_secs(10));
+    let std::task::Poll::Ready(Err(left)) = look() else { panic!("the time is over") };
+    assert_eq!((lines(&left.report), left.report.unrun.len()), ((0, 0, 1, 0, 1), 1));
+    drop(go);
+    assert_eq!(lines(&pool.shutdown(&for_ever()).unwrap()), (0, 1, 1, 0, 0));
+}
+
+#[test]
 fn every_way_of_waiting_for_an_abandoned_job_ends() {
     let pool = pool(4, 0);
     let mut gates = Vec::new();
@@ -484,6 +505,17 @@ fn a_larger_pool_serves_who_waits_and_a_smaller_one_drops_nothing() {
 }
 
 #[test]
+fn a_full_pool_that_is_made_smaller_twice_owes_both() {
+    let pool = Pool::builder("shrinks").threads(1).queue(3).resizable(1, 3).build().unwrap();
+    let all = pool.reserve_many(4).unwrap();
+    pool.resize(1, 2).unwrap();
+    pool.resize(1, 1).unwrap();
+    drop(all);
+    let left: Vec<_> = std::iter::from_fn(|| pool.try_reserve().ok()).collect();
+    assert_eq!(left.len(), 2);
+}
+
+#[test]
 fn sizes_that_make_no_sense_name_their_range() {
     // pubky-nexus#999: a limit of 0 from a configuration that silently refuses everything.
     let said = |e: watertight::BuildError| e.to_string();
@@ -530,6 +562,18 @@ fn workers_are_replaced_after_their_term_with_all_their_thread_locals() {
     while gone.load(Ordering::SeqCst) < started - 3 {
         std::thread::yield_now(); // a thread's locals go after the last of it that the pool sees
     }
+}
+
+#[test]
+fn a_replaced_workers_thread_is_no_worker_any_more_when_it_stops() {
+    use watertight::pool::{Hooks, retire_worker};
+    let (tell, told) = channel();
+    let hooks = Hooks::new().on_stop(move |_| tell.send(retire_worker()).unwrap());
+    let pool = Pool::builder("replaced").threads(1).hooks(hooks).build().unwrap();
+    assert!(pool.submit(retire_worker).unwrap().join().unwrap());
+    assert_eq!(told.recv(), Ok(false)); // its number is another's by now
+    pool.shutdown(&for_ever()).unwrap();
+    assert_eq!(told.recv(), Ok(false));
 }
 
 #[test]
@@ -700,6 +744,14 @@ fn a_panic_says_which_job_it_was_and_where_it_began_to_waiter_and_observer() {
         std::panic::resume_unwind(Box::new("thrown"));
     });
     assert!(payload.message() == Some("thrown") && payload.backtrace().is_none());
+    // Nor do two without a text, unless they are alike.
+    let payload = panicked("unlike", || {
+        let _ = std::panic::catch_unwind(|| std::panic::panic_any(1_u8));
+        std::panic::resume_unwind(Box::new(1_i32));
+    });
+    assert!(payload.message().is_none() && payload.backtrace().is_none());
+    let payload = panicked("textless", || std::panic::panic_any(1_u8));
+    assert!(payload.message().is_none() && payload.backtrace().is_some());
     let told: Vec<_> = (0..2).map(|_| told.recv().unwrap()).collect();
     assert_eq!(told[0], (Some("traced job".to_string()), Some("on purpose, 1".to_string()), true));
     assert_eq!(told[1], (Some("unseen".to_string()), Some("thrown".to_string()), false));

@@ -199,7 +199,7 @@ fn a_place_is_held_and_given_back() {
     let (send, received) = channel();
     one.execute(move || send.send(7).unwrap());
     assert_eq!(received.recv().unwrap(), 7);
-    assert!(matches!(pool.reserve_many(4), Err(RejectReason::Full { .. })), "more than there are");
+    assert_eq!(pool.reserve_many(4).unwrap_err(), RejectReason::TooLarge { asked: 4, limit: 3 });
     assert_eq!(pool.reserve_many(0).unwrap().len(), 0);
 }
 
@@ -226,6 +226,26 @@ fn what_is_submitted_into_a_held_place_after_the_shutdowns_time_is_shed() {
     assert_eq!(pool.shutdown(&past).unwrap().running.len(), 0);
     let shed = slot.submit(|| 7).join();
     assert!(matches!(shed, Err(JobError::Shed(Interrupted::Cancelled(CancelCause::Shutdown)))));
+}
+
+#[test]
+fn what_a_background_job_submits_into_a_held_place_is_not_cancelled_with_it() {
+    let pool = Pool::builder("places").threads(1).queue(2).build().unwrap();
+    let (inner, (tell, told)) = (pool.clone(), channel());
+    pool.execute(move || {
+        let [one, other] = [(); 2].map(|()| inner.try_reserve().unwrap());
+        let handle = one.submit(|| 7);
+        let ran = tell.clone();
+        other.execute(move || ran.send(None).unwrap());
+        Context::current().token().cancel();
+        tell.send(Some(handle)).unwrap();
+    })
+    .unwrap();
+    let handle = told.recv().unwrap().expect("it comes first");
+    assert_eq!(handle.join().unwrap(), 7);
+    assert!(told.recv().unwrap().is_none());
+    pool.shutdown(&Context::background()).unwrap();
+    assert_eq!(pool.stats().shed, 0);
 }
 
 #[test]
@@ -272,7 +292,12 @@ fn a_batch_is_taken_whole_or_comes_back_whole() {
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2, 3]);
     pool.try_execute_batch(Vec::<fn()>::new()).unwrap();
-    assert!(matches!(pool.submit_batch(jobs(5)).unwrap_err().reason, RejectReason::Full { .. }));
+    let too_large = pool.submit_batch(jobs(5)).unwrap_err().reason;
+    assert_eq!(too_large.to_string(), "asks for 5 at once, more than there are to have of 4");
+    assert_eq!(
+        pool.try_execute_batch(vec![|| (); 6]).unwrap_err().reason,
+        RejectReason::TooLarge { asked: 6, limit: 4 }
+    );
 }
 
 #[test]
@@ -348,6 +373,24 @@ fn a_queued_call_ends_with_its_context_and_a_running_one_does_not() {
     assert_eq!(outlives.unwrap(), Err(Interrupted::DeadlinePassed));
     let stats = pool.stats();
     assert_eq!((stats.shed, stats.in_flight), (1, 0));
+}
+
+#[test]
+fn a_call_that_a_shutdown_finds_in_the_queue_says_so() {
+    let (pool, hold) = busy(1, OnFull::Wait);
+    let calls = {
+        let pool = pool.clone();
+        std::thread::spawn(move || pool.call(|| ()))
+    };
+    while pool.stats().accepted < 2 {
+        std::thread::yield_now();
+    }
+    let past = Context::background().with_timeout(Duration::ZERO);
+    assert_eq!(pool.shutdown(&past).unwrap_err().report.never_ran, 1);
+    let shed = calls.join().unwrap();
+    assert!(matches!(shed, Err(CallError::Rejected(RejectReason::Cancelled(CancelCause::Shutdown)))), "{shed:?}");
+    drop(hold);
+    pool.shutdown(&Context::background()).unwrap();
 }
 
 #[test]
@@ -456,7 +499,7 @@ fn more_places_than_there_are_numbers_are_refused() {
     let pool = Pool::builder("places").threads(1).queue(2).build().unwrap();
     let held = pool.reserve().unwrap();
     for many in [4, usize::MAX, usize::MAX - 1, usize::MAX / 2] {
-        assert!(matches!(pool.reserve_many(many), Err(RejectReason::Full { .. })), "{many}");
+        assert_eq!(pool.reserve_many(many).unwrap_err(), RejectReason::TooLarge { asked: many, limit: 3 });
     }
     assert_eq!(pool.stats().in_flight, 1);
     drop(held);
@@ -475,7 +518,7 @@ fn who_waits_for_more_places_than_are_left_after_a_resize_is_sent_away() {
     }
     pool.resize(2, 4).unwrap();
     drop(held);
-    assert!(matches!(waits.join().unwrap(), Err(RejectReason::Full { .. })));
+    assert_eq!(waits.join().unwrap(), Err(RejectReason::TooLarge { asked: 10, limit: 6 }));
     assert!(pool.submit(here).unwrap().join().is_ok());
 }
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use watertight::event::{self, Event};
-use watertight::pool::Drain;
+use watertight::pool::{Drain, Hooks};
 use watertight::{
     BuildError, CallError, CancelCause, CancelToken, Context, Interrupted, JobError, ManualClock, Pool, RejectReason,
 };
@@ -708,4 +708,75 @@ fn a_place_is_kept_while_the_values_of_a_jobs_context_are_dropped() {
     assert!(pool.try_submit(|| ()).is_err());
     drop(go_on);
     shut(&pool);
+}
+
+#[test]
+fn no_two_jobs_of_the_process_have_one_id() {
+    let ids: Vec<_> = std::thread::scope(|s| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                s.spawn(|| {
+                    let pool = pool(1, 8);
+                    let id = |_| pool.submit(|| ()).unwrap().id();
+                    let ids: Vec<_> = (0..5_000).map(id).collect();
+                    shut(&pool);
+                    ids
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let unlike: std::collections::HashSet<_> = ids.iter().map(|id| id.get()).collect();
+    assert_eq!((unlike.len(), ids.len()), (20_000, 20_000));
+}
+
+#[test]
+fn a_job_is_told_of_by_the_id_and_name_of_its_handle() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (events, before) = (told.clone(), told.clone());
+    let pool = Pool::builder("ids")
+        .threads(1)
+        .queue(4)
+        .hooks(Hooks::new().before(move |at| before.lock().unwrap().push(("before", at.id, at.job.map(String::from)))))
+        .observer(event::from_fn(move |e| {
+            let (what, id, job) = match e {
+                Event::Shed { id, job, .. } => ("shed", *id, *job),
+                Event::Panicked { id, job, .. } => ("panicked", *id, *job),
+                Event::Detached { id, job, .. } => ("detached", *id, *job),
+                other => panic!("{other:?}"),
+            };
+            events.lock().unwrap().push((what, id, job.map(String::from)));
+        }))
+        .build()
+        .unwrap();
+    let (job, begun, go) = gated();
+    let detached = pool.job().context(&Context::background().detached()).name("first").submit(job).unwrap();
+    begun.recv().unwrap();
+    let shed = pool.job().name("second").submit(|| ()).unwrap();
+    let panics = pool.submit(|| panic!("ouch")).unwrap();
+    pool.execute(|| ()).unwrap(); // no handle, no id
+    shed.cancel();
+    let left =
+        pool.stop().drain(Drain::ToTheEnd).wait(&Context::background().with_timeout(Duration::ZERO)).unwrap_err();
+    let running = &left.report.running[0];
+    assert_eq!((running.id, running.name.as_deref()), (Some(detached.id()), detached.name()));
+    let (first, second, third) = (detached.id(), shed.id(), panics.id());
+    assert_eq!((detached.name(), shed.name(), panics.name()), (Some("first"), Some("second"), None));
+    assert!(format!("{panics:?}").contains(&format!("id: JobId({third}), name: None")));
+    drop(go);
+    let Err(JobError::Panicked(payload)) = panics.join() else { panic!("it panics") };
+    assert_eq!(payload.job_id(), Some(third));
+    shut(&pool);
+    let name = |name: &str| Some(name.to_string());
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            ("detached", Some(first), name("first")),
+            ("before", Some(first), name("first")),
+            ("shed", Some(second), name("second")),
+            ("before", Some(third), None),
+            ("panicked", Some(third), None),
+            ("before", None, None),
+        ]
+    );
 }

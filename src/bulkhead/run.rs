@@ -73,7 +73,7 @@ impl Inner {
     fn panicked<T, E>(&self, payload: Box<dyn Any + Send>) -> Ended<T, E> {
         let payload = PanicPayload::new(payload);
         let (message, backtrace) = (payload.message(), payload.backtrace());
-        self.observed.tell(Event::Panicked { name: &self.name, job: None, message, backtrace });
+        self.observed.tell(Event::Panicked { name: &self.name, job: None, id: None, message, backtrace });
         Ended::Panicked(payload)
     }
 

@@ -228,7 +228,7 @@ fn a_shield_within_a_shield_and_an_asynchronous_one() {
 fn detached_work_has_no_end_but_its_own_and_is_told_of() {
     let (tell, told) = channel();
     let observer = from_fn(move |event| {
-        if let Event::Detached { name, job } = event {
+        if let Event::Detached { name, job, .. } = event {
             tell.send((name.to_string(), job.map(str::to_string))).unwrap();
         }
     });

@@ -11,11 +11,13 @@
 //! `Display` is lower case, without a full stop, and never repeats the source's text: `source()` has it.
 
 mod build;
+mod id;
 mod panic;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 
 pub use build::BuildError;
+pub use id::JobId;
 pub use panic::PanicPayload;
 
 use crate::sync::Mutex;
@@ -66,7 +68,7 @@ pub enum RejectReason {
         /// How many were waiting for a place when this one was refused.
         waiting: usize,
     },
-    /// It asks for more at once than there will ever be.
+    /// It asks for more at once than there are to have, however long it waits.
     #[error("asks for {asked} at once, more than there are to have of {limit}")]
     TooLarge {
         /// How many it asked for.

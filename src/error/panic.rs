@@ -1,5 +1,6 @@
 //! [`PanicPayload`]: what is left of a panic that was caught.
 
+use super::JobId;
 use crate::sync::Mutex;
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -9,6 +10,7 @@ use std::fmt;
 pub struct PanicPayload {
     message: Option<Box<str>>,
     job: Option<Box<str>>,
+    id: Option<JobId>,
     backtrace: Option<Box<Backtrace>>,
     // Behind a mutex because a payload is `Send` but not `Sync`, and an error must be both to be boxed.
     payload: Mutex<Box<dyn Any + Send>>,
@@ -18,11 +20,12 @@ impl PanicPayload {
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let text = payload.downcast_ref::<&'static str>().map(|s| Box::from(*s));
         let message = text.or_else(|| payload.downcast_ref::<String>().map(|s| Box::from(s.as_str())));
-        Self { message, job: None, backtrace: None, payload: Mutex::new(payload) }
+        Self { message, job: None, id: None, backtrace: None, payload: Mutex::new(payload) }
     }
 
     /// The same with what is known of where it comes from.
-    pub(crate) fn of_job(mut self, job: Option<&str>, backtrace: Option<Backtrace>) -> Self {
+    pub(crate) fn of_job(mut self, id: Option<JobId>, job: Option<&str>, backtrace: Option<Backtrace>) -> Self {
+        self.id = id;
         self.job = job.map(Box::from);
         self.backtrace = backtrace.map(Box::new);
         self
@@ -31,6 +34,11 @@ impl PanicPayload {
     /// The name of the job that panicked, if it has one.
     pub fn job(&self) -> Option<&str> {
         self.job.as_deref()
+    }
+
+    /// Which job panicked, if it has a handle or is one of several: that of its [handle](crate::JobHandle::id).
+    pub fn job_id(&self) -> Option<JobId> {
+        self.id
     }
 
     /// Where the panic began, if that is [recorded](crate::pool::record_backtraces).

@@ -1,19 +1,23 @@
 //! Backtraces of panicking jobs: taken where the panic begins, which only the process's panic hook sees.
 //!
-//! **Invariant.** What the hook has noted is handed out at most once, and only for a panic of the same text: a payload that is
-//! thrown without the hook, or a panic that the job has caught itself, is given no other's. **Locking.** None.
+//! **Invariant.** What the hook has noted is handed out at most once, and only for a panic of the same type and text: a payload
+//! that is thrown without the hook, after a panic that the job has caught itself, is given no other's unless it is like that one. **Locking.** None.
 
 #[cfg(not(watertight_loom))]
 use super::shared::is_any_worker;
 #[cfg(not(watertight_loom))]
 use crate::sync::OnceLock;
 use crate::sync::thread_local;
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 
-/// A panic's text, if it had one, and where it began.
-type Noted = (Option<Box<str>>, Backtrace);
+/// Where a panic began, and what it was told apart by: the type of its payload, and its text, if it had one.
+struct Noted {
+    payload: TypeId,
+    text: Option<Box<str>>,
+    backtrace: Backtrace,
+}
 
 thread_local! {
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
@@ -54,7 +58,9 @@ pub fn record_backtraces() {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
                 if is_any_worker() {
-                    let noted = (text(panic.payload()).map(Box::from), Backtrace::force_capture());
+                    let payload = panic.payload();
+                    let text = text(payload).map(Box::from);
+                    let noted = Noted { payload: payload.type_id(), text, backtrace: Backtrace::force_capture() };
                     let _ = LAST.try_with(|last| last.set(Some(noted)));
                 }
                 before(panic);
@@ -76,6 +82,7 @@ fn text(_: &(dyn Any + Send)) -> Option<&str> {
 
 /// Where the panic of this payload, which was just caught on this thread, began.
 pub(super) fn of_panic(payload: &(dyn Any + Send)) -> Option<Backtrace> {
-    let (noted, backtrace) = LAST.try_with(Cell::take).ok().flatten()?;
-    (noted.as_deref() == text(payload)).then_some(backtrace)
+    let noted = LAST.try_with(Cell::take).ok().flatten()?;
+    let same = noted.payload == payload.type_id() && noted.text.as_deref() == text(payload);
+    same.then_some(noted.backtrace)
 }

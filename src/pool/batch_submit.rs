@@ -13,7 +13,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`try_submit`](Self::try_submit), with all the jobs; `Full` also for more jobs than the pool has places.
+    /// As [`try_submit`](Self::try_submit), with all the jobs; [`TooLarge`](RejectReason::TooLarge) for more jobs than
+    /// the pool has places.
     pub fn try_submit_batch<F, T>(&self, jobs: Vec<F>) -> Result<Vec<JobHandle<T>>, Rejected<Vec<F>>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -31,8 +32,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`submit`](Self::submit), with all the jobs; `Full` at once for more jobs than the pool has places: submit those in
-    /// pieces.
+    /// As [`submit`](Self::submit), with all the jobs; [`TooLarge`](RejectReason::TooLarge) at once for more jobs than the
+    /// pool has places: submit those in pieces.
     ///
     /// # Examples
     ///

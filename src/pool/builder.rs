@@ -1,10 +1,10 @@
 //! [`PoolBuilder`]: what a pool is made of, checked in one place.
 
-use super::desk::Desk;
 use super::hooks::{AtIdle, Hooks};
 use super::lifecycle::Lifecycle;
 use super::on_full::OnFull;
 use super::places::Places;
+use super::post::Post;
 use super::resize::Size;
 use super::shared::Shared;
 use super::stats::Counters;
@@ -224,7 +224,7 @@ impl PoolBuilder {
             stopped: CancelToken::new(),
             cancelled: CancelToken::new(),
             abandoned: Context::background().with_token(&CancelToken::new()),
-            desks: (0..=most).map(|_| Desk::new()).collect(),
+            posts: (0..=most).map(|_| Post::new()).collect(),
             counters: Counters::new(most),
             observed: self.observed,
             hooks: self.hooks,

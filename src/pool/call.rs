@@ -88,7 +88,7 @@ impl JobBuilder<'_> {
         let cx = self.cx.captured();
         let name = self.name.as_deref();
         shared.accepted(&cx, name);
-        let told = Told { shared, cx: &cx, name };
+        let told = Told { shared, cx: &cx, who: name.into() };
         match admitted {
             Admitted::Place(taken) if !shared.is_own_worker() => call_there(told, shared, taken, f),
             Admitted::Place(_) | Admitted::Here => {
@@ -138,7 +138,7 @@ where
         Returned::Done(Ended::Shed(f, why)) => {
             told.cx.in_scope(|| {
                 drop_quietly(f);
-                shared.tell_shed(told.name, why);
+                shared.tell_shed(told.who, why);
             });
             return Err(CallError::Rejected(why.into()));
         }
@@ -146,7 +146,7 @@ where
     };
     told.cx.in_scope(|| {
         drop_quietly(unrun);
-        shared.tell_shed(told.name, why);
+        shared.tell_shed(told.who, why);
     });
     Err(CallError::Rejected(why.into()))
 }

@@ -19,7 +19,7 @@ where
     where
         F: FnOnce() + Send + 'static,
     {
-        let told = Told { shared: &worker.shared, cx: &cx, name: name.as_deref() };
+        let told = Told { shared: &worker.shared, cx: &cx, who: name.as_deref().into() };
         if let Some(evicts) = &worker.evicts {
             match &evicts.unrun {
                 Some(unrun) => {

@@ -162,3 +162,23 @@ impl Wait for GroupWait {
         self.group.leave();
     }
 }
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Parker;
+
+    #[test]
+    fn a_failure_that_was_looked_at_ends_no_further_wait() {
+        let (group, waiter) = (Group::new(), Waiter::thread(&Parker::new()));
+        let want = Want { over: 3, or_failed: true };
+        let is_had = || group.poll(want, &waiter).is_ready();
+        Member { group: group.clone(), number: 0 }.over(false);
+        assert!(is_had());
+        let mut ended = VecDeque::new();
+        assert_eq!((group.look(&mut ended), ended.len()), (1, 1));
+        assert!(!is_had(), "or whoever waits for the rest would spin");
+        Member { group: group.clone(), number: 1 }.over(false);
+        assert!(is_had());
+    }
+}

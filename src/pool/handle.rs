@@ -6,7 +6,7 @@
 
 use super::job::Job;
 use crate::context::{Context, ContextWait};
-use crate::error::{CancelCause, Interrupted, JobError};
+use crate::error::{CancelCause, Interrupted, JobError, JobId};
 use crate::sync::{Arc, Waiter};
 use crate::wait::{Wait, Waiting, block_on};
 use std::fmt;
@@ -188,6 +188,29 @@ impl<T> JobHandle<T> {
         self.job.shed(cause);
     }
 
+    /// Which job it is: a number of its own, which events, hooks, panics and the report of a shutdown say too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::{JobError, Pool};
+    ///
+    /// let pool = Pool::builder("letters").threads(1).build()?;
+    /// let letter = pool.job().name("letter 2").submit(|| panic!("no stamp"))?;
+    /// let (id, name) = (letter.id(), letter.name().map(String::from));
+    /// let Err(JobError::Panicked(payload)) = letter.join() else { unreachable!("it panics") };
+    /// assert_eq!((payload.job_id(), payload.job()), (Some(id), name.as_deref()));
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
+    pub fn id(&self) -> JobId {
+        self.job.meta().id
+    }
+
+    /// The job's [name](crate::pool::JobBuilder::name), if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.job.meta().name.as_deref()
+    }
+
     /// Whether the job has ended, or was abandoned: its result is there or was taken.
     pub fn is_finished(&self) -> bool {
         if self.abandoned().check().is_err() {
@@ -281,6 +304,8 @@ impl<T> fmt::Debug for JobHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JobHandle")
             .field("pool", &self.job.meta().shared.name)
+            .field("id", &self.id())
+            .field("name", &self.name())
             .field("finished", &self.is_finished())
             .finish()
     }

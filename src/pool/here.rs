@@ -8,9 +8,8 @@ use super::group::Member;
 use super::job::{Job, Meta, Popped};
 use super::shared::Shared;
 use super::stats::add;
-use super::told::Told;
 use crate::context::Context;
-use crate::error::{CancelCause, Interrupted, JobError};
+use crate::error::{CancelCause, Interrupted, JobError, JobId};
 use crate::sync::{Arc, counted};
 use crate::wait::latch::Latch;
 
@@ -26,19 +25,19 @@ pub(super) fn run<'j, T: Send + 'j>(
     member: Option<Member>,
     work: impl FnOnce() -> T,
 ) -> Arc<dyn Job<T> + 'j> {
-    let result = match cx.check() {
+    let meta = Meta { id: JobId::new(), cx, name: None, shared: shared.clone(), member };
+    let result = match meta.cx.check() {
         Err(why) => {
             shared.refused(why.into());
-            cx.in_scope(|| crate::sync::drop_quietly(work));
+            meta.cx.in_scope(|| crate::sync::drop_quietly(work));
             Err(JobError::Shed(why))
         }
         Ok(()) => {
             add(&shared.counters.ran_by_caller);
-            let told = Told { shared, cx: &cx, name: None };
-            told.run_here(shared.own_seat(), work).map_err(JobError::Panicked)
+            meta.told().run_here(shared.own_seat(), work).map_err(JobError::Panicked)
         }
     };
-    ended(shared, cx, member, result)
+    with(meta, result)
 }
 
 /// A job that has ended like this.
@@ -48,7 +47,10 @@ pub(super) fn ended<'j, T: Send + 'j>(
     member: Option<Member>,
     result: Result<T, JobError>,
 ) -> Arc<dyn Job<T> + 'j> {
-    let meta = Meta { cx, name: None, shared: shared.clone(), member };
+    with(Meta { id: JobId::new(), cx, name: None, shared: shared.clone(), member }, result)
+}
+
+fn with<'j, T: Send + 'j>(meta: Meta, result: Result<T, JobError>) -> Arc<dyn Job<T> + 'j> {
     let here = Here { latch: Latch::new(), meta };
     let _ = here.latch.complete(result); // the first, so it is taken
     counted(crate::sync::Shared::new(here))

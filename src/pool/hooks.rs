@@ -6,9 +6,10 @@
 
 use super::Pool;
 use super::shared::Shared;
+use super::told::Who;
 use crate::cancel::TokenWait;
 use crate::context::{Context, ContextWait};
-use crate::error::{CancelCause, Interrupted, PanicPayload};
+use crate::error::{CancelCause, Interrupted, JobId, PanicPayload};
 use crate::event::Event;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Shared as Counted, drop_quietly, quietly};
@@ -29,6 +30,8 @@ pub struct AtHook<'a> {
     pub worker: Option<usize>,
     /// The job's name, if it is about a job and that has one.
     pub job: Option<&'a str>,
+    /// Which job, if it is about one that has a handle or is one of several.
+    pub id: Option<JobId>,
     /// Whether the job panicked: only told after it.
     pub panicked: bool,
 }
@@ -113,8 +116,9 @@ impl Hooks {
     }
 
     /// Around a job.
-    pub(super) fn around<T>(&self, shared: &Shared, seat: usize, job: Option<&str>, run: impl FnOnce() -> T) -> T {
-        let mut at = AtHook { pool: &shared.name, worker: shared.worker_of(seat), job, panicked: false };
+    pub(super) fn around<T>(&self, shared: &Shared, seat: usize, who: Who<'_>, run: impl FnOnce() -> T) -> T {
+        let (Who { id, name: job }, worker) = (who, shared.worker_of(seat));
+        let mut at = AtHook { pool: &shared.name, worker, job, id, panicked: false };
         call(&self.before, &at);
         let ran = catch_unwind(AssertUnwindSafe(run));
         at.panicked = ran.is_err();
@@ -164,7 +168,7 @@ impl Shared {
     }
 
     fn at_hook(&self, number: usize) -> AtHook<'_> {
-        AtHook { pool: &self.name, worker: Some(number), job: None, panicked: false }
+        AtHook { pool: &self.name, worker: Some(number), job: None, id: None, panicked: false }
     }
 
     /// A worker's thread begins: hooks and warm-up come before its first job.

@@ -14,10 +14,10 @@ use super::group::Member;
 use super::handle::JobHandle;
 use super::shared::Shared;
 use super::slot::Slot;
-use super::told::Told;
+use super::told::{Told, Who};
 use super::worker::{Evicts, Worker};
 use crate::context::{Context, held, home_here};
-use crate::error::{CancelCause, Interrupted, JobError};
+use crate::error::{CancelCause, Interrupted, JobError, JobId};
 use crate::queue::InlineJob;
 use crate::sync::{Arc, Mutex, broken, counted, drop_quietly};
 use crate::wait::latch::Latch;
@@ -25,6 +25,7 @@ use std::borrow::Cow;
 
 /// What a job carries besides its closure.
 pub(super) struct Meta {
+    pub(super) id: JobId,
     pub(super) cx: Context,
     pub(super) name: Option<Cow<'static, str>>,
     pub(super) shared: Arc<Shared>,
@@ -33,8 +34,12 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    fn told(&self) -> Told<'_> {
-        Told { shared: &self.shared, cx: &self.cx, name: self.name.as_deref() }
+    pub(super) fn told(&self) -> Told<'_> {
+        Told { shared: &self.shared, cx: &self.cx, who: self.who() }
+    }
+
+    fn who(&self) -> Who<'_> {
+        Who { id: Some(self.id), name: self.name.as_deref() }
     }
 }
 
@@ -163,9 +168,10 @@ where
     F: FnOnce() -> T + Send + 'j,
     T: Send + 'j,
 {
-    shared.accepted(&cx, name.as_deref());
+    let meta = Meta { id: JobId::new(), cx, name, shared, member };
+    meta.shared.accepted(&meta.cx, meta.who());
     let state = State { work: Some(f), runs_in: None, holds: queued, popped: !queued, ended: false, detached: false };
-    let cell = Cell { state: Mutex::new(state), latch: Latch::new(), meta: Meta { cx, name, shared, member } };
+    let cell = Cell { state: Mutex::new(state), latch: Latch::new(), meta };
     counted(crate::sync::Shared::new(cell))
 }
 
@@ -241,7 +247,7 @@ where
     fn over(&self, well: bool) {
         let Some(member) = &self.meta.member else { return };
         // The handle may have gone while the job was completed.
-        if self.state.lock().detached {
+        if self.state.lock().detached && !broken("job: a result whose handle has gone meanwhile stays") {
             if let Some(left) = self.latch.take() {
                 self.meta.cx.in_scope(|| self.dispose(left));
             }

@@ -77,7 +77,7 @@ fn loom_no_running_job_is_missed_by_the_cancelling() {
         a_shutdown_cancels_what_listens(true);
     });
     for broken in [
-        "desk: who begins does not look whether the pool was cancelled",
+        "post: who begins does not look whether the pool was cancelled",
         "stop: what runs in a context of its own is not told",
     ] {
         twin(broken, || a_shutdown_cancels_what_listens(true));

@@ -2,7 +2,7 @@
 
 #[cfg(doc)]
 use super::Pool;
-use super::desk::RunningJob;
+use super::post::RunningJob;
 #[cfg(doc)]
 use super::stop::Stop;
 use crate::context::Context;

@@ -62,7 +62,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve); and `Full` at once for more places than the pool has.
+    /// As [`reserve`](Self::reserve); and [`TooLarge`](RejectReason::TooLarge) for more places than the pool has, at once or when
+    /// it is [made smaller](Self::resize).
     ///
     /// # Examples
     ///

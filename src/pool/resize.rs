@@ -79,8 +79,8 @@ impl Pool {
     ///
     /// More threads are started before this returns, and those who wait for a place get the new ones. Fewer leave when they
     /// have ended the job they are at, the idle ones first. Of a shorter queue nothing is dropped: places that are in use are
-    /// gone when they come back, before anybody who waits is served, and nobody who waits is turned away. Whoever
-    /// waits for more places at once than there are now waits until there are, or until its context ends.
+    /// gone when they come back, before anybody who waits is served, and nobody who waits is turned away, but for who
+    /// waits for more places at once than there are now ([`TooLarge`](crate::RejectReason::TooLarge)).
     ///
     /// # Errors
     ///

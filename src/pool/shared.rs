@@ -5,15 +5,16 @@
 //! the last worker that leaves. **Locking.** The lifecycle's lock is held for one step of it, never together with that of
 //! the places.
 
-use super::desk::Desk;
 use super::hooks::{AtIdle, Hooks};
 use super::lifecycle::{Ended, Lifecycle, Stage};
 use super::on_full::OnFull;
 use super::places::Places;
+use super::post::Post;
 use super::resize::Size;
 use super::size::SizeReason;
 use super::slot::{Slots, Taken};
 use super::stats::{Counters, PoolStats, add, read};
+use super::told::Who;
 use super::worker::{Start, Worker};
 use crate::cancel::CancelToken;
 use crate::context::{Context, is_held};
@@ -46,7 +47,7 @@ pub(super) struct Shared {
     /// Ends when what still runs is abandoned: what the wait for a running job ends at.
     pub(super) abandoned: Context,
     /// One for each worker, and one for everybody else.
-    pub(super) desks: Box<[Desk]>,
+    pub(super) posts: Box<[Post]>,
     pub(super) counters: Counters,
     pub(super) observed: Observed,
     pub(super) hooks: Hooks,
@@ -118,7 +119,7 @@ impl Shared {
     pub(super) fn try_places(this: &Arc<Self>, so_many: usize) -> Result<Slots, RejectReason> {
         match this.places.try_take(so_many) {
             Ok(()) => Ok(Slots::new(this.clone(), so_many)),
-            Err(reason) => Err(this.reason(reason)),
+            Err(reason) => Err(this.reason_for(so_many, reason)),
         }
     }
 
@@ -139,31 +140,43 @@ impl Shared {
         }
     }
 
+    /// The same for so many at once: more than there are is no matter of waiting.
+    pub(super) fn reason_for(&self, so_many: usize, reason: RejectReason) -> RejectReason {
+        match reason {
+            RejectReason::Full { .. } if !self.places.can_ever_take(so_many) => {
+                RejectReason::TooLarge { asked: so_many, limit: self.size.threads() + self.size.queue() }
+            }
+            other => self.reason(other),
+        }
+    }
+
     /// Tells the observer of a job that nobody above it can end.
-    pub(super) fn accepted(&self, cx: &Context, job: Option<&str>) {
+    pub(super) fn accepted<'a>(&self, cx: &Context, who: impl Into<Who<'a>>) {
         if cx.is_detached() {
-            self.observed.tell(Event::Detached { name: &self.name, job });
+            let Who { id, name: job } = who.into();
+            self.observed.tell(Event::Detached { name: &self.name, job, id });
         }
     }
 
     /// Counts a refusal and tells the observer.
     pub(super) fn refused(&self, reason: RejectReason) {
         add(match reason {
-            RejectReason::Full { .. } => &self.counters.refused_full,
+            RejectReason::Full { .. } | RejectReason::TooLarge { .. } => &self.counters.refused_full,
             RejectReason::ShuttingDown => &self.counters.refused_shutdown,
             _ => &self.counters.refused_ended,
         });
         self.observed.tell(Event::Rejected { name: &self.name, reason });
     }
 
-    pub(super) fn shed(&self, job: Option<&str>, cause: Interrupted) {
+    pub(super) fn shed(&self, who: Who<'_>, cause: Interrupted) {
         add(&self.counters.shed);
-        self.tell_shed(job, cause);
+        self.tell_shed(who, cause);
     }
 
     /// The same for one that has been counted.
-    pub(super) fn tell_shed(&self, job: Option<&str>, cause: Interrupted) {
-        self.observed.tell(Event::Shed { name: &self.name, job, cause });
+    pub(super) fn tell_shed(&self, who: Who<'_>, cause: Interrupted) {
+        let Who { id, name: job } = who;
+        self.observed.tell(Event::Shed { name: &self.name, job, id, cause });
     }
 
     /// Takes no more work.

@@ -1,12 +1,13 @@
 //! Whole histories of a pool under shuttle: six workers, 72 jobs of every kind, schedules drawn at random. Far too large to
-//! search; what is checked is that everything given to the pool ends once, and that nothing is left.
+//! search; what is checked is that everything given to the pool ends once, and that nothing is left. In every other history
+//! the pool changes meanwhile: it is paused and resumed, threads and places come and go, and jobs have their workers replaced.
 //!
 //! `WATERTIGHT_SCHEDULES` says how many schedules, 20,000 by default.
 
 use super::on_full::OnFull;
 use super::{JobHandle, Pool};
 use crate::context::Context;
-use crate::error::{CallError, JobError};
+use crate::error::{BuildError, CallError, JobError};
 use crate::{CancelToken, ManualClock};
 use shuttle::rand::{Rng, thread_rng};
 use std::sync::Arc;
@@ -16,10 +17,16 @@ use std::time::Duration;
 const WORKERS: usize = 6;
 const SUBMITTERS: usize = 3;
 const EACH: usize = 24;
+/// The longest queue.
+const LONGEST: usize = 6;
+/// How often a history in which the pool changes changes it.
+const CHANGES: usize = 6;
 
 /// What became of the closures, by plain counts that are no steps of the schedule.
 #[derive(Default)]
 struct Ledger {
+    /// The pool changes.
+    changes: bool,
     made: AtomicUsize,
     ran: AtomicUsize,
     dropped: AtomicUsize,
@@ -57,10 +64,13 @@ impl Drop for Held {
     }
 }
 
-/// Schedules while it runs; one in eight panics, quietly.
+/// Schedules while it runs; one in eight panics, quietly, and some have their worker replaced.
 fn work(held: &Held, odd: usize) {
     held.run();
     shuttle::thread::yield_now();
+    if held.0.changes && odd % 16 == 3 {
+        super::retire_worker();
+    }
     if odd % 8 == 0 {
         std::panic::resume_unwind(Box::new("on purpose"));
     }
@@ -158,12 +168,49 @@ fn submit_one(pool: &Pool, ledger: &Arc<Ledger>, time: &ManualClock, n: usize) {
     }
 }
 
+/// Pauses and resumes, more and fewer threads and places.
+fn meddle(pool: &Pool) {
+    for _ in 0..CHANGES {
+        match thread_rng().gen_range(0..3) {
+            0 => pool.pause(),
+            1 => pool.resume(),
+            _ => {
+                let (threads, queue) = (thread_rng().gen_range(1..=WORKERS), thread_rng().gen_range(0..=LONGEST));
+                match pool.resize(threads, queue) {
+                    Ok(()) | Err(BuildError::Conflict(_)) => {}
+                    Err(e) => panic!("{e}"),
+                }
+            }
+        }
+        shuttle::thread::yield_now();
+    }
+    pool.resume();
+}
+
+/// Perhaps of a paused pool, whose pause it ends.
+fn shut_down(pool: &Pool, changes: bool) {
+    if changes && thread_rng().gen_range(0..2) == 0 {
+        pool.pause();
+    }
+    pool.shutdown(&Context::background()).unwrap();
+}
+
 fn history() {
+    history_of(thread_rng().gen_range(0..2) == 0);
+}
+
+fn changing_history() {
+    history_of(true);
+}
+
+fn history_of(changes: bool) {
     let on_full = [OnFull::Wait, OnFull::Refuse, OnFull::CallerRuns, OnFull::DropNewest, OnFull::DropOldest];
     let on_full = on_full[thread_rng().gen_range(0..on_full.len())].clone();
-    let queue = thread_rng().gen_range(0..6);
-    let pool = Pool::builder("history").threads(WORKERS).queue(queue).on_full(on_full).build().unwrap();
-    let ledger = Arc::new(Ledger::default());
+    let queue = thread_rng().gen_range(0..LONGEST);
+    let threads = if changes { thread_rng().gen_range(1..=WORKERS) } else { WORKERS };
+    let pool = Pool::builder("history").threads(threads).queue(queue).resizable(WORKERS, LONGEST).on_full(on_full);
+    let pool = pool.build().unwrap();
+    let ledger = Arc::new(Ledger { changes, ..Ledger::default() });
     let time = ManualClock::new();
     let submitters: Vec<_> = (0..SUBMITTERS)
         .map(|s| {
@@ -175,13 +222,16 @@ fn history() {
             })
         })
         .collect();
+    if changes {
+        meddle(&pool);
+    }
     // In one of four histories the shutdown comes in between.
     let early = thread_rng().gen_range(0..4) == 0;
     if early {
-        pool.shutdown(&Context::background()).unwrap();
+        shut_down(&pool, changes);
     }
     submitters.into_iter().for_each(|submitter| submitter.join().unwrap());
-    pool.shutdown(&Context::background()).unwrap();
+    shut_down(&pool, changes);
     let stats = pool.stats();
     assert_eq!((stats.in_flight, stats.running, stats.alive), (0, 0, 0), "{stats:?}");
     assert_eq!(stats.accepted, stats.finished + stats.panicked + stats.shed, "{stats:?}");
@@ -209,14 +259,8 @@ fn shuttle_whatever_is_given_to_a_pool_ends_once_under_few_preemptions() {
 }
 
 /// What a test of histories is worth: it must find mistakes that the models know.
-#[test]
-fn shuttle_known_mistakes_are_found() {
-    for broken in [
-        "park: who lies down does not look again",
-        "latch: who waits is looked up before the value is there",
-        "frame: a lender is not woken",
-        "full: a displaced job gives its place back too",
-    ] {
+fn known_mistakes_are_found(history: fn(), mistakes: &[&'static str]) {
+    for &broken in mistakes {
         // On a thread of its own: an execution that failed leaves it in disorder.
         let found = std::thread::spawn(move || {
             crate::sync::break_on_purpose(broken);
@@ -224,4 +268,28 @@ fn shuttle_known_mistakes_are_found() {
         });
         assert!(found.join().is_err(), "{broken}");
     }
+}
+
+#[test]
+fn shuttle_known_mistakes_are_found() {
+    let mistakes = [
+        "park: who lies down does not look again",
+        "latch: who waits is looked up before the value is there",
+        "frame: a lender is not woken",
+        "full: a displaced job gives its place back too",
+    ];
+    known_mistakes_are_found(|| history_of(false), &mistakes);
+}
+
+#[test]
+fn shuttle_known_mistakes_in_changing_a_pool_are_found() {
+    let mistakes = [
+        "park: a resume wakes nobody",
+        "pool: a drain leaves a pool paused",
+        "park: who sleeps is not told to leave",
+        "park: who leaves keeps its search",
+        "places: a smaller size is only written down",
+        "worker: who is replaced leaves like one who is dismissed",
+    ];
+    known_mistakes_are_found(changing_history, &mistakes);
 }

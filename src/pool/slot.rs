@@ -215,7 +215,7 @@ impl Wait for SlotWait {
         };
         decided.map(|taken| match taken {
             Ok(()) => Ok(Slots::new(self.shared.clone(), self.places)),
-            Err(reason) => Err(self.shared.reason(reason)),
+            Err(reason) => Err(self.shared.reason_for(self.places, reason)),
         })
     }
 

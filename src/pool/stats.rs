@@ -43,7 +43,7 @@ pub struct PoolStats {
     pub displaced: u64,
     /// Dropped unrun because there was no place ([`OnFull::DropNewest`](super::OnFull)). Accepted and shed too.
     pub dropped_newest: u64,
-    /// Refused: no free place.
+    /// Refused: no free place, or not so many.
     pub refused_full: u64,
     /// Refused: the context had ended, or ended while waiting for a place.
     pub refused_ended: u64,

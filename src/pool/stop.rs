@@ -6,8 +6,8 @@
 //! for all of them, and the account is the pool's, not theirs. **Locking.** None held while anything is waited for.
 
 use super::Pool;
-use super::desk::RunningJob;
 use super::lifecycle::Stage;
+use super::post::RunningJob;
 use super::report::{ShutdownReport, StillRunning, Unrun};
 use super::shared::{FORKED, Shared};
 use super::unqueued::evict;
@@ -185,7 +185,7 @@ impl Stages {
             cancelling: false,
             unrun: Vec::new(),
             began: cx.now(),
-            seen: (0..shared.desks.len()).map(|seat| shared.counters.at(seat).0).collect(),
+            seen: (0..shared.posts.len()).map(|seat| shared.counters.at(seat).0).collect(),
             shared,
         };
         if stages.shared.is_own_worker() && stages.shared.stage() < Stage::Stopped {
@@ -251,7 +251,7 @@ impl Stages {
             let running = self.running();
             let after = shared.progress();
             looks += 1;
-            // What has ended while the desks were looked at would be counted twice, or not at all.
+            // What has ended while the posts were looked at would be counted twice, or not at all.
             if before == after || looks > LOOKS {
                 break (running, after.0, after.1);
             }
@@ -268,17 +268,17 @@ impl Stages {
         }
     }
 
-    /// What runs: what is noted at the desks, and beside it what is only counted.
+    /// What runs: what is noted at the posts, and beside it what is only counted.
     fn running(&self) -> Vec<RunningJob> {
         let since = self.cx.now().saturating_duration_since(self.began);
         let mut running = Vec::new();
-        for (seat, desk) in self.shared.desks.iter().enumerate() {
-            let worker = (seat + 1 < self.shared.desks.len()).then_some(seat);
+        for (seat, post) in self.shared.posts.iter().enumerate() {
+            let worker = (seat + 1 < self.shared.posts.len()).then_some(seat);
             let (begun, at_work) = self.shared.counters.at(seat);
             let age = if begun == self.seen[seat] { since } else { Duration::ZERO };
-            let mut here = desk.running(worker, age);
+            let mut here = post.running(worker, age);
             while here.len() < at_work {
-                here.push(RunningJob { name: None, worker, age });
+                here.push(RunningJob { name: None, id: None, worker, age });
             }
             running.append(&mut here);
         }
@@ -293,7 +293,7 @@ impl Shared {
         self.life.lock().cancel(ended);
         self.cancelled.cancel_because(CancelCause::Shutdown);
         if !broken("stop: what runs in a context of its own is not told") {
-            self.desks.iter().for_each(|desk| desk.cancel());
+            self.posts.iter().for_each(|post| post.cancel());
         }
     }
 

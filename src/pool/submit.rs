@@ -238,7 +238,7 @@ impl<'a> JobBuilder<'a> {
     pub(super) fn places(&self, so_many: usize) -> Result<Slots, RejectReason> {
         let shared = &self.pool.owner.shared;
         match self.try_places(so_many) {
-            Err(RejectReason::Full { .. }) if !shared.is_own_worker() && shared.places.can_ever_take(so_many) => {
+            Err(RejectReason::Full { .. }) if !shared.is_own_worker() => {
                 block_on(SlotWait::new(shared, so_many), &self.cx)?
             }
             decided => decided,

@@ -1,12 +1,12 @@
 //! What every job goes through, with a handle or without: it is checked, run and caught, or dropped unrun; counted, noted at
-//! its worker's desk, and told of.
+//! its worker's post, and told of.
 //!
 //! **Invariant.** User code runs, is dropped and is told of in the job's own context. **Locking.** None held meanwhile.
 
 use super::backtrace;
 use super::shared::Shared;
 use crate::context::{Context, at_home};
-use crate::error::{Interrupted, PanicPayload};
+use crate::error::{Interrupted, JobId, PanicPayload};
 use crate::event::Event;
 use crate::sync::drop_quietly;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,13 +16,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(super) struct Told<'a> {
     pub(super) shared: &'a Shared,
     pub(super) cx: &'a Context,
+    pub(super) who: Who<'a>,
+}
+
+/// What a job is called.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Who<'a> {
+    pub(super) id: Option<JobId>,
     pub(super) name: Option<&'a str>,
+}
+
+/// A job without a handle.
+impl<'a> From<Option<&'a str>> for Who<'a> {
+    fn from(name: Option<&'a str>) -> Self {
+        Self { id: None, name }
+    }
 }
 
 impl Told<'_> {
     /// Counted and told in the job's own context.
     pub(super) fn shed(&self, cause: Interrupted) {
-        self.cx.in_scope(|| self.shared.shed(self.name, cause));
+        self.cx.in_scope(|| self.shared.shed(self.who, cause));
     }
 
     /// Runs user code in the job's context; a panic becomes a value and is counted and told. In a context below the
@@ -39,10 +53,10 @@ impl Told<'_> {
     pub(super) fn run_here<T>(&self, seat: usize, work: impl FnOnce() -> T) -> Result<T, PanicPayload> {
         let counters = &self.shared.counters;
         counters.begun(seat);
-        let noted = self.shared.desks[seat].begins(self.cx, self.name, &self.shared.cancelled);
+        let noted = self.shared.posts[seat].begins(self.cx, self.who, &self.shared.cancelled);
         let hooks = &self.shared.hooks;
         let work = || match hooks.has_any_around() {
-            true => hooks.around(self.shared, seat, self.name, work),
+            true => hooks.around(self.shared, seat, self.who, work),
             false => work(),
         };
         let ran = catch_unwind(AssertUnwindSafe(|| match self.cx.is_background() {
@@ -53,10 +67,10 @@ impl Told<'_> {
         counters.ended(seat, ran.is_ok());
         ran.map_err(|payload| {
             let backtrace = backtrace::of_panic(&*payload);
-            let payload = PanicPayload::new(payload).of_job(self.name, backtrace);
-            let (name, job, message) = (&self.shared.name, self.name, payload.message());
-            let backtrace = payload.backtrace();
-            self.cx.in_scope(|| self.shared.observed.tell(Event::Panicked { name, job, message, backtrace }));
+            let payload = PanicPayload::new(payload).of_job(self.who.id, self.who.name, backtrace);
+            let (name, message, backtrace) = (&self.shared.name, payload.message(), payload.backtrace());
+            let Who { id, name: job } = self.who;
+            self.cx.in_scope(|| self.shared.observed.tell(Event::Panicked { name, job, id, message, backtrace }));
             payload
         })
     }

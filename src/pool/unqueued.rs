@@ -44,7 +44,7 @@ pub(super) fn execute_here<F>(shared: &Shared, f: F, cx: &Context, name: Option<
 where
     F: FnOnce(),
 {
-    let told = Told { shared, cx, name };
+    let told = Told { shared, cx, who: name.into() };
     if run {
         add(&shared.counters.ran_by_caller);
         shared.accepted(cx, name);

@@ -8,7 +8,7 @@ use crate::context::Home;
 use crate::error::Interrupted;
 use crate::event::Event;
 use crate::queue::Seat;
-use crate::sync::{Arc, quietly, seed, thread, thread_local};
+use crate::sync::{Arc, broken, quietly, seed, thread, thread_local};
 use std::cell::{Cell, RefCell};
 use std::io;
 
@@ -144,6 +144,9 @@ fn work(shared: Arc<Shared>, number: usize) {
         home = home.tidied();
         if term.is_over() {
             seat = match replaced(&worker, seat, &mut term) {
+                None if broken("worker: who is replaced leaves like one who is dismissed") => {
+                    return worker.shared.worker_left();
+                }
                 None => return,
                 Some(seat) => seat,
             };

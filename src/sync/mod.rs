@@ -51,6 +51,26 @@ pub(crate) fn unique() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// The same for what needs many: each thread takes a block of them at a time, so threads seldom meet at the one word. They
+/// are in no order.
+pub(crate) fn unique_of_many() -> u64 {
+    use ::std::sync::atomic::{AtomicU64, Ordering};
+    const BLOCK: u64 = 1 << 12;
+    static BLOCKS: AtomicU64 = AtomicU64::new(0);
+    ::std::thread_local! {
+        /// The next of this thread's block; at the beginning of one there is none.
+        static NEXT: ::std::cell::Cell<u64> = const { ::std::cell::Cell::new(0) };
+    }
+    NEXT.with(|next| {
+        let mut here = next.get();
+        if here % BLOCK == 0 {
+            here = BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1;
+        }
+        next.set(here + 1);
+        here
+    })
+}
+
 /// A count that nobody decides on: the same on both sides, because a model that branched at every one of them would see
 /// nothing more for it.
 pub(crate) use ::std::sync::atomic::AtomicU64 as Count;

@@ -105,6 +105,15 @@ mod tests {
     }
 
     #[test]
+    fn places_that_are_set_aside_are_not_in_use() {
+        let (places, waiter) = (Places::new(1, 2, 1), Waiter::thread(&Parker::new()));
+        places.try_take(1).unwrap();
+        let idler = places.join_idlers(waiter.clone()).unwrap();
+        places.give_back(0);
+        assert!(places.look_idle(idler, &waiter).is_ready());
+    }
+
+    #[test]
     fn who_alone_waits_and_gives_up_leaves_no_trace() {
         let (places, waiter) = (Places::new(1, 1, 1), Waiter::thread(&Parker::new()));
         places.try_take(1).unwrap();

@@ -4,20 +4,25 @@ use super::Pool;
 use crate::context::Context;
 use crate::sync::UnsafeCell;
 use crate::sync::model::{model, spawn, twin, wide_model, widest_model};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What jobs borrow: touched by one thread at a time, or loom fails. It is never freed, so that a twin only fails.
-struct Data(UnsafeCell<()>);
+struct Data {
+    cell: UnsafeCell<()>,
+    /// What borrowed it is gone. None of loom's: to look at it is no step of the schedule.
+    dropped: AtomicBool,
+}
 
 // SAFETY: that it is not used by two threads at once is what the models check; nothing is ever read or written.
 unsafe impl Sync for Data {}
 
 impl Data {
     fn new() -> &'static Self {
-        Box::leak(Box::new(Self(UnsafeCell::new(()))))
+        Box::leak(Box::new(Self { cell: UnsafeCell::new(()), dropped: AtomicBool::new(false) }))
     }
 
     fn touch(&self) {
-        self.0.with_mut(|_| ());
+        self.cell.with_mut(|_| ());
     }
 }
 
@@ -27,6 +32,7 @@ struct Touches<'a>(&'a Data);
 impl Drop for Touches<'_> {
     fn drop(&mut self) {
         self.0.touch();
+        self.0.dropped.store(true, Relaxed);
     }
 }
 
@@ -47,6 +53,7 @@ fn a_result_nobody_takes() {
         let captured = Touches(data);
         drop(s.submit(move || captured));
     });
+    assert!(data.dropped.load(Relaxed), "the result is still somewhere");
     data.touch();
 }
 
@@ -56,6 +63,7 @@ fn loom_the_scope_ends_after_the_last_access() {
     model("the scope ends after the last access of a result", a_result_nobody_takes);
     twin("job: it is over before its closure has run", the_last_access);
     twin("job: it is over before its closure has run", a_result_nobody_takes);
+    twin("job: a result whose handle has gone meanwhile stays", a_result_nobody_takes);
     twin("group: who waits is looked up before the job is over", the_last_access);
 }
 

@@ -9,6 +9,8 @@ mod borrows;
 mod erase;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
+#[cfg(all(test, not(watertight_loom)))]
+mod tests;
 
 use super::Pool;
 use super::group::{Group, Member, Want};

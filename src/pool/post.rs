@@ -1,23 +1,24 @@
 //! What each worker is at: how a shutdown reaches what runs, and says what it is.
 //!
-//! A job that brought a context is noted at its worker's desk while it runs, with its name and when it began if it has a
+//! A job that brought a context is noted at its worker's post while it runs, with its name and when it began if it has a
 //! name. A job in the background without a name is not: its worker's home context ends with the pool, and that it runs is
 //! seen in the worker's counts.
 //!
 //! **Invariants.** 1. *No running job is missed by the cancelling:* who cancels cancels the pool's token, then looks at
-//! every desk; who begins a job notes it at its desk, then looks at that token. Both look under the desk's lock, so at
-//! least one sees the other. **Locking.** A lock per desk, which only its worker takes but for a shutdown; tokens are
+//! every post; who begins a job notes it at its post, then looks at that token. Both look under the post's lock, so at
+//! least one sees the other. **Locking.** A lock per post, which only its worker takes but for a shutdown; tokens are
 //! cancelled after it is let go.
 
+use super::told::Who;
 use crate::cancel::CancelToken;
 use crate::context::Context;
-use crate::error::CancelCause;
+use crate::error::{CancelCause, JobId};
 use crate::sync::{Mutex, broken};
 use std::time::{Duration, Instant};
 
 /// On cache lines of its own.
 #[repr(align(128))]
-pub(super) struct Desk(Mutex<State>);
+pub(super) struct Post(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -30,6 +31,7 @@ struct State {
 
 struct AtWork {
     number: u64,
+    id: Option<JobId>,
     cx: Context,
     named: Option<(String, Instant)>,
 }
@@ -40,6 +42,9 @@ struct AtWork {
 pub struct RunningJob {
     /// Its name, if it has one.
     pub name: Option<String>,
+    /// Which it is, if it has a handle or is one of several, and has a name or brought a context: of others only their number is
+    /// known.
+    pub id: Option<JobId>,
     /// The number of its worker, from 0; `None` if it runs on the thread that submitted it.
     pub worker: Option<usize>,
     /// How long it has been running: exactly if it has a name; else at least so long, counted from when the shutdown
@@ -47,16 +52,17 @@ pub struct RunningJob {
     pub age: Duration,
 }
 
-/// A job that is noted at a desk until this is given back.
-pub(super) struct Noted<'a>(Option<(&'a Desk, u64)>);
+/// A job that is noted at a post until this is given back.
+pub(super) struct Noted<'a>(Option<(&'a Post, u64)>);
 
-impl Desk {
+impl Post {
     pub(super) fn new() -> Self {
         Self(Mutex::new(State::default()))
     }
 
     /// A job begins here. `cancelled` is the pool's token: of a pool that has been cancelled, so is the job.
-    pub(super) fn begins(&self, cx: &Context, name: Option<&str>, cancelled: &CancelToken) -> Noted<'_> {
+    pub(super) fn begins(&self, cx: &Context, who: Who<'_>, cancelled: &CancelToken) -> Noted<'_> {
+        let Who { id, name } = who;
         if cx.is_background() && name.is_none() {
             return Noted(None);
         }
@@ -69,9 +75,9 @@ impl Desk {
             kept.push_str(name);
             (kept, began)
         });
-        state.at_work.push(AtWork { number, cx: cx.clone(), named });
+        state.at_work.push(AtWork { number, id, cx: cx.clone(), named });
         drop(state);
-        if cancelled.is_cancelled() && !broken("desk: who begins does not look whether the pool was cancelled") {
+        if cancelled.is_cancelled() && !broken("post: who begins does not look whether the pool was cancelled") {
             cx.token().cancel_because(CancelCause::Shutdown);
         }
         Noted(Some((self, number)))
@@ -91,9 +97,9 @@ impl Desk {
         let running = state.at_work.iter().map(|job| match &job.named {
             Some((name, began)) => {
                 let age = job.cx.now().saturating_duration_since(*began);
-                RunningJob { name: Some(name.clone()), worker, age }
+                RunningJob { name: Some(name.clone()), id: job.id, worker, age }
             }
-            None => RunningJob { name: None, worker, age: seen },
+            None => RunningJob { name: None, id: job.id, worker, age: seen },
         });
         running.collect()
     }
@@ -101,8 +107,8 @@ impl Desk {
 
 impl Drop for Noted<'_> {
     fn drop(&mut self) {
-        let Some((desk, number)) = self.0.take() else { return };
-        let mut state = desk.0.lock();
+        let Some((post, number)) = self.0.take() else { return };
+        let mut state = post.0.lock();
         let at = state.at_work.iter().rposition(|job| job.number == number);
         let job = at.map(|at| state.at_work.remove(at));
         if let Some(AtWork { cx, named, .. }) = job {
@@ -113,5 +119,24 @@ impl Drop for Noted<'_> {
             drop(state);
             drop(cx); // its values' drops are the user's
         }
+    }
+}
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_first_is_taken_out_whoever_came_last() {
+        let (post, cx, pools) = (Post::new(), Context::background(), CancelToken::new());
+        let begins = |name| post.begins(&cx, Some(name).into(), &pools);
+        let here = || post.running(None, Duration::ZERO).into_iter().filter_map(|job| job.name).collect::<Vec<_>>();
+        let [first, second, third] = ["first", "second", "third"].map(begins);
+        drop(first);
+        assert_eq!(here(), ["second", "third"]);
+        drop(third);
+        assert_eq!(here(), ["second"]);
+        drop(second);
+        assert!(here().is_empty());
     }
 }
