@@ -24,7 +24,7 @@ use watertight::pool::{
     AtHook, Drain, Hooks, NotReady, Ready, RunningJob, ShutdownReport, Stop, Stopping, Unrun, Wake,
 };
 use watertight::registry::{Registry, RegistryError};
-use watertight::retry::{Attempts, BudgetStats, Expected, GaveUp, Pause, RetryCap, Schedule};
+use watertight::retry::{Attempts, BudgetStats, Expected, GaveUp, IdempotencyKey, Pause, RetryCap, Schedule};
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
