@@ -80,6 +80,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<Map<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<Unordered<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<(Retry, Schedule, Jitter, Budget, BudgetStats, Expected, RetryCap, Attempts, GaveUp, Pause<'_>)>();
+    shared::<IdempotencyKey>();
     shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Registry<String>, RegistryError)>();
