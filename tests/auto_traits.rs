@@ -15,7 +15,7 @@ use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, 
 use watertight::cpus::{Granted, LimitedBy, Pin};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerCause, BreakerState, Class, Counts, Event, Observer};
-use watertight::permit::{Acquire, LimitBuilder, Order, Oversize, Partition, PermitRef, Share};
+use watertight::permit::{Acquire, LimitBuilder, Order, Oversize, Partition, PermitRef, Quota, Registered, Share};
 use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, Map, NotIdle, OnFull, Partial, PoolBuilder, PoolStats,
     Reserve, Run, Scope, SizeReason, Slot, Slots, Spin, StillRunning, Submit, Unordered, WhenFull,
@@ -80,7 +80,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<Map<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<Unordered<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<(Retry, Schedule, Jitter, Budget, BudgetStats, Expected, RetryCap, Attempts, GaveUp, Pause<'_>)>();
-    shared::<IdempotencyKey>();
+    shared::<(IdempotencyKey, Quota, Registered)>();
     shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Registry<String>, RegistryError)>();

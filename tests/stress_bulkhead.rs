@@ -369,7 +369,7 @@ impl Storm {
                 // A refusal takes no time: the next caller is to find something else.
                 if let CallError::Rejected(reason) = &e {
                     std::thread::yield_now();
-                    self.time.advance(reason.retry_after().map_or(Duration::ZERO, |d| d / 2));
+                    self.time.advance(reason.retry_after().filter(|_| random.below(3) == 0).unwrap_or_default());
                 }
                 count(match &e {
                     CallError::Interrupted(Interrupted::DeadlinePassed) => &self.seen.too_late,

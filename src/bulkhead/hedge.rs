@@ -202,7 +202,7 @@ where
     /// A second attempt, if there may be one.
     fn another(&self, cx: &Context) -> Option<Lane> {
         let inner = self.inner;
-        let busy = inner.queued() > 0 || inner.limit.waiting() > 0 || inner.limit.in_flight() >= inner.at_once;
+        let busy = inner.queued() > 0 || inner.limit.waiting() > 0 || inner.limit.in_flight() >= inner.limit.permits();
         if busy || cx.check().is_err() {
             return None;
         }

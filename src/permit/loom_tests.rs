@@ -1,7 +1,7 @@
 //! Models of the limit.
 
 use super::wait::PermitWait;
-use super::{Limit, Permit, Share};
+use super::{Limit, Permit, Quota, Share};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::deadline::Deadline;
@@ -214,4 +214,26 @@ fn a_kept_share_against_borrowers() {
 fn loom_what_a_partition_keeps_it_always_finds() {
     model("what a partition keeps it always finds", a_kept_share_against_borrowers);
     twin("permit: what is kept is lent", a_kept_share_against_borrowers);
+}
+
+/// One registers while another leaves: the limit is that of those who are left, whoever resizes last.
+fn who_registers_against_who_leaves() {
+    let quota = Quota::new(1.0, Limit::new(1)).unwrap();
+    let (stays, leaves) = (quota.register(), quota.register());
+    let other = {
+        let quota = quota.clone();
+        spawn(move || quota.register())
+    };
+    let left = spawn(move || drop(leaves));
+    let third = quota.register();
+    let other = other.join().unwrap();
+    left.join().unwrap();
+    assert_eq!((quota.workers(), quota.limit().permits()), (3, 3));
+    drop((stays, other, third));
+}
+
+#[test]
+fn loom_a_quota_is_that_of_those_who_are_registered_in_the_end() {
+    model("quota: the limit is that of those who are registered in the end", who_registers_against_who_leaves);
+    twin("quota: who resizes does not look again", who_registers_against_who_leaves);
 }
