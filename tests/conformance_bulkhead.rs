@@ -628,3 +628,47 @@ fn a_million_hosts_are_as_many_compartments_as_the_registry_may_hold() {
     // The one in use was never forgotten, and what its breaker knows is known still.
     assert_eq!(hosts.get(&u32::MAX).unwrap().state().breaker, Some(BreakerState::ForcedOpen));
 }
+
+/// Hedging is an amplifier itself: without a budget a dependency that has become slow gets twice the traffic.
+#[test]
+fn second_attempts_are_paid_from_the_budget_of_retries() {
+    const CALLS: u64 = 60;
+    let budget = Budget::percent(10);
+    let it =
+        plain(Isolation::Threads(4)).retry(Retry::constant(Duration::ZERO).budget(budget.clone())).build().unwrap();
+    for _ in 0..CALLS {
+        let slow = |cx: &Context| {
+            _ = cx.sleep(Duration::from_millis(2)); // until it is done or has lost
+            Ok::<_, ()>(())
+        };
+        let hedge = Hedge::after(Duration::ZERO); // always too late
+        it.idempotent().call_hedged(&Context::background(), &hedge, slow).unwrap();
+        until_idle(&it);
+    }
+    let (state, stats) = (it.state(), budget.stats());
+    assert!((1..=CALLS / 10).contains(&state.hedges), "{} second attempts", state.hedges);
+    assert_eq!((state.requests, stats.firsts), (CALLS, CALLS));
+    assert!(stats.retries <= CALLS / 10 && stats.refused > 0);
+    assert!(state.amplification() <= 1.1, "{}", state.amplification());
+}
+
+/// The loop that everybody writes tries again though the caller will have left before an answer can be there.
+#[test]
+fn no_attempt_is_begun_that_the_deadline_does_not_leave_time_for() {
+    let time = ManualClock::new();
+    let cx = Context::background().with_clock(&time.clock());
+    for (takes, attempts) in [(SEC * 2, 3), (SEC * 5, 2), (SEC * 11, 1)] {
+        let it = Bulkhead::builder("short of time", Isolation::Permits(1))
+            .retry(Retry::constant(Duration::ZERO).attempts(5).expect(takes))
+            .timeout(SEC * 10)
+            .clock(&time.clock())
+            .build()
+            .unwrap();
+        let failed = it.idempotent().call_here(&cx, |_| {
+            time.advance(SEC * 3);
+            Err::<(), _>("busy")
+        });
+        assert!(matches!(failed, Err(CallError::Failed("busy"))));
+        assert_eq!(it.state().attempts, attempts, "of {takes:?} each");
+    }
+}

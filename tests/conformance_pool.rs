@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
-use watertight::pool::Partial;
+use watertight::pool::{Partial, Spin, Wake};
 use watertight::{CancelToken, Context, JobError, ManualClock, Pool, RejectReason};
 
 fn pool(threads: usize, queue: usize) -> Pool {
@@ -381,4 +381,84 @@ fn cancelled_jobs_let_go_of_what_they_hold_at_once_and_are_passed_over() {
     drop(go);
     shut(&pool);
     assert_eq!(pool.stats().finished, 1);
+}
+
+/// getsentry/relay #3840, tokio #2143: a pool for blocking work that grows with its backlog, to hundreds of threads, and keeps
+/// them.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_backlog_makes_more_threads_than_there_were_at_the_start() {
+    const JOBS: usize = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+    /// The names of this pool's threads, as the kernel has them.
+    fn threads() -> Vec<String> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        let mut names: Vec<_> = names.map(|name| name.trim().to_owned()).filter(|n| n.starts_with("grows-")).collect();
+        names.sort();
+        names
+    }
+    let expected = ["grows-0", "grows-1", "grows-2"];
+    let pool = Pool::builder("grows").threads(3).queue(64).build().unwrap();
+    pool.ready(&Context::background()).unwrap();
+    let mut looks = 0;
+    for n in 0..JOBS {
+        match pool.try_execute(move || _ = std::hint::black_box(n)) {
+            Ok(()) => {}
+            Err(full) => {
+                looks += 1;
+                if looks % 64 == 1 {
+                    assert_eq!(threads(), expected);
+                }
+                full.into_work()();
+            }
+        }
+    }
+    // Panicking ones and blocked ones change nothing either.
+    for _ in 0..100 {
+        let panics = pool.submit(|| std::panic::resume_unwind(Box::new("on purpose"))).unwrap();
+        assert!(matches!(panics.join(), Err::<(), _>(JobError::Panicked(_))));
+    }
+    let (job, begun, go) = gated();
+    pool.execute(job).unwrap();
+    begun.recv().unwrap();
+    assert_eq!(threads(), expected);
+    drop(go);
+    shut(&pool);
+}
+
+/// Threads without a name in a backtrace, and a stack that overflows: what is asked of every pool sooner or later.
+#[test]
+fn threads_have_their_pools_name_and_the_stack_that_was_asked_for() {
+    fn deep(left: usize) -> usize {
+        let page = std::hint::black_box([left as u8; 4096]);
+        if left == 0 { 0 } else { deep(left - 1) + usize::from(page[7] == left as u8) }
+    }
+    let pool = Pool::builder("deep").threads(1).queue(1).stack_size(64 << 20).build().unwrap();
+    let name = pool.submit(|| std::thread::current().name().map(str::to_owned)).unwrap().join().unwrap();
+    assert_eq!(name.as_deref(), Some("deep-0"));
+    // Sixteen megabytes and more: the default of two would not do.
+    assert_eq!(pool.submit(|| deep(4_096)).unwrap().join().unwrap(), 4_096);
+    shut(&pool);
+}
+
+/// rayon #642, crossbeam, Go's pools: little work goes round all workers in turn, and every stack and cache is cold. The last to
+/// lie down is woken first.
+#[test]
+fn little_work_stays_with_few_workers_unless_it_is_to_go_round() {
+    let share_of_three = |wake| {
+        let pool = Pool::builder("warm").threads(16).queue(4).spin(Spin::Never).wake(wake).build().unwrap();
+        pool.ready(&Context::background()).unwrap();
+        for n in 0..4_000 {
+            assert_eq!(pool.submit(move || n).unwrap().join().unwrap(), n);
+        }
+        let mut shares = pool.jobs_per_worker();
+        shares.sort_unstable();
+        let most: u64 = shares.iter().rev().take(3).sum();
+        assert_eq!(shares.iter().sum::<u64>(), 4_000);
+        shut(&pool);
+        most
+    };
+    let (warm, fair) = (share_of_three(Wake::Lifo), share_of_three(Wake::Fifo));
+    assert!(warm > 4_000 * 7 / 10, "three workers did {warm} of 4,000");
+    assert!(fair < warm, "in turn, three of sixteen did {fair}");
 }
