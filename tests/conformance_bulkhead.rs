@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::task::{Context as Task, Poll, Waker};
@@ -155,10 +155,9 @@ fn clones_never_see_room_that_is_taken_and_dropped_futures_leave_no_count_behind
                     start.wait();
                     for _ in 0..500 {
                         let mut acquire = pin!(async {
-                            let permit = limit.clone().acquire_async(&cx).await.unwrap();
-                            let _visit = of_limit.enter();
+                            let _permit = limit.clone().acquire_async(&cx).await.unwrap();
+                            let _visit = of_limit.enter(); // over before the permit is back
                             futures::pending!(); // an await while it is held
-                            drop(permit);
                         });
                         let visits = of_compartment.clone();
                         let mut call = pin!(it.clone().call_async(&cx, async move |_cx| {
@@ -633,23 +632,40 @@ fn a_million_hosts_are_as_many_compartments_as_the_registry_may_hold() {
 #[test]
 fn second_attempts_are_paid_from_the_budget_of_retries() {
     const CALLS: u64 = 60;
-    let budget = Budget::percent(10);
-    let it =
-        plain(Isolation::Threads(4)).retry(Retry::constant(Duration::ZERO).budget(budget.clone())).build().unwrap();
+    let (time, budget) = (ManualClock::new(), Budget::percent(10));
+    let it = plain(Isolation::Threads(4)).retry(Retry::constant(SEC).budget(budget.clone())).build().unwrap();
+    let cx = Context::background().with_clock(&time.clock());
     for _ in 0..CALLS {
-        let slow = |cx: &Context| {
-            _ = cx.sleep(Duration::from_millis(2)); // until it is done or has lost
+        let (attempts, is_over) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+        let (over, before) = (is_over.clone(), it.state().hedges);
+        // The first attempt hangs until it has lost, or until it is clear that there will be no second.
+        let hangs = move |cx: &Context| {
+            if attempts.fetch_add(1, SeqCst) == 0 {
+                while !over.load(SeqCst) && !cx.token().is_cancelled() {
+                    std::thread::yield_now();
+                }
+            }
             Ok::<_, ()>(())
         };
-        let hedge = Hedge::after(Duration::ZERO); // always too late
-        it.idempotent().call_hedged(&Context::background(), &hedge, slow).unwrap();
+        std::thread::scope(|s| {
+            let call = s.spawn(|| it.idempotent().call_hedged(&cx, &Hedge::after(SEC), hangs));
+            while time.waiting() == 0 || it.state().running == 0 {
+                std::thread::yield_now();
+            }
+            time.advance(SEC);
+            while time.waiting() == 0 && !call.is_finished() {
+                std::thread::yield_now();
+            }
+            // There is a second attempt and it wins, or there is none.
+            is_over.store(it.state().hedges == before, SeqCst);
+            call.join().unwrap().unwrap();
+        });
         until_idle(&it);
     }
     let (state, stats) = (it.state(), budget.stats());
-    assert!((1..=CALLS / 10).contains(&state.hedges), "{} second attempts", state.hedges);
     assert_eq!((state.requests, stats.firsts), (CALLS, CALLS));
-    assert!(stats.retries <= CALLS / 10 && stats.refused > 0);
-    assert!(state.amplification() <= 1.1, "{}", state.amplification());
+    assert_eq!((state.hedges, stats.retries, stats.refused), (CALLS / 10, CALLS / 10, CALLS - CALLS / 10));
+    assert_eq!(state.amplification(), 1.1);
 }
 
 /// The loop that everybody writes tries again though the caller will have left before an answer can be there.
