@@ -15,7 +15,7 @@ use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, 
 use watertight::cpus::{Granted, LimitedBy, Pin};
 use watertight::deadline::{Extendable, Split};
 use watertight::event::{BreakerCause, BreakerState, Class, Counts, Event, Observer};
-use watertight::permit::{Acquire, LimitBuilder, Order, Oversize, Partition, PermitRef, Share};
+use watertight::permit::{Acquire, LimitBuilder, Order, Oversize, Partition, PermitRef, Quota, Registered, Share};
 use watertight::pool::{
     Arrived, BranchError, Decide, Incomplete, JobBuilder, Map, NotIdle, OnFull, Partial, PoolBuilder, PoolStats,
     Reserve, Run, Scope, SizeReason, Slot, Slots, Spin, StillRunning, Submit, Unordered, WhenFull,
@@ -24,7 +24,7 @@ use watertight::pool::{
     AtHook, Drain, Hooks, NotReady, Ready, RunningJob, ShutdownReport, Stop, Stopping, Unrun, Wake,
 };
 use watertight::registry::{Registry, RegistryError};
-use watertight::retry::{Attempts, BudgetStats, Expected, GaveUp, Pause, RetryCap, Schedule};
+use watertight::retry::{Attempts, BudgetStats, Expected, GaveUp, IdempotencyKey, Pause, RetryCap, Schedule};
 use watertight::sizing::{Bottleneck, ErlangC, Recommendation, Usl, Workload};
 use watertight::wire::{Encoded, Header, TimeoutError};
 use watertight::{
@@ -81,6 +81,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<Map<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<Unordered<std::vec::IntoIter<u8>, fn(u8) -> u8, u8>>();
     shared::<(Retry, Schedule, Jitter, Budget, BudgetStats, Expected, RetryCap, Attempts, GaveUp, Pause<'_>)>();
+    shared::<(IdempotencyKey, Quota, Registered)>();
     shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Registry<String>, RegistryError)>();

@@ -389,6 +389,90 @@ fn a_probe_has_less_time_than_a_call() {
     assert_eq!(time_given(Ok(())), Some(second * 2));
 }
 
+/// circuit_breaker 0.1 as measured, Semian #24: failures that lie far apart are never forgotten while it is closed, and one
+/// day there are enough of them.
+#[test]
+fn sparse_failures_among_successes_never_add_up() {
+    for trip in [Trip::consecutive(50), Trip::rate(0.5).last(100).min_calls(20)] {
+        let (breaker, _time, told) = breaker(trip, 1);
+        (0..100).for_each(|_| breaker.admit().unwrap().success());
+        for _ in 0..20 {
+            (0..49).for_each(|_| breaker.admit().unwrap().failure());
+            (0..1_000).for_each(|_| breaker.admit().unwrap().success());
+        }
+        assert!(told.lock().unwrap().is_empty());
+    }
+}
+
+/// mcp-proxy #220 (tower-resilience): whatever the minimum says, nothing opens before the window is full.
+#[test]
+fn it_opens_at_the_minimum_of_calls_and_not_when_the_window_is_full() {
+    for trip in [Trip::rate(0.5).last(100), Trip::rate(0.5).within(Duration::from_secs(60))] {
+        let (breaker, _time, _) = breaker(trip.min_calls(5), 1);
+        for n in 1..=5 {
+            assert_eq!(breaker.state(), Closed, "before failure {n}");
+            breaker.admit().unwrap().failure();
+        }
+        assert_eq!(breaker.state(), Open);
+    }
+}
+
+/// failsafe-go, as read: a result whose call began in an earlier state gives back a place that it never had, and so one
+/// probe more gets through.
+#[test]
+fn a_late_result_gives_back_no_place_of_a_probe() {
+    let (breaker, time, _) = breaker(Trip::consecutive(1), 2);
+    let old: Vec<Admitted<'_>> = (0..6).map(|_| breaker.admit().unwrap()).collect();
+    breaker.admit().unwrap().failure();
+    time.advance(AFTER);
+    let probes = [breaker.admit().unwrap(), breaker.admit().unwrap()];
+    for (n, late) in old.into_iter().enumerate() {
+        match n % 3 {
+            0 => late.success(),
+            1 => late.ignore(),
+            _ => drop(late),
+        }
+        assert!(breaker.admit().is_err(), "a third probe");
+    }
+    probes.into_iter().for_each(Admitted::success);
+    assert_eq!(breaker.state(), Closed);
+}
+
+/// circuit_breaker 0.1 tells its observers under the lock of its state: a slow one stops everybody, and one that looks at the
+/// breaker stops for ever. Semian's subscribers crash what they observe.
+#[test]
+fn an_observer_that_hangs_panics_or_asks_back_stops_nobody_else() {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let held = Mutex::new(held);
+    let asks: Arc<Mutex<Option<Breaker>>> = Arc::default();
+    let asked = asks.clone();
+    let observer = event::from_fn(move |e| {
+        if let Event::BreakerChanged { to: Open, .. } = e {
+            let breaker = asked.lock().unwrap().take().unwrap();
+            assert!(breaker.admit().is_err() && breaker.snapshot().state == Open);
+            begun.send(()).unwrap();
+            let _ = held.lock().unwrap().recv();
+            panic!("on purpose");
+        }
+    });
+    let builder = Breaker::builder("watched").trip(Trip::consecutive(1)).observer(observer);
+    let breaker = builder.recovery(Recovery::after(AFTER)).clock(&ManualClock::new().clock()).build().unwrap();
+    *asks.lock().unwrap() = Some(breaker.clone());
+    let failed = breaker.admit().unwrap();
+    std::thread::scope(|s| {
+        let hangs = s.spawn(|| failed.failure());
+        has_begun.recv().unwrap();
+        assert!(breaker.admit().is_err());
+        breaker.reset(); // told later, by whoever tells now
+        breaker.admit().unwrap().success();
+        assert_eq!(breaker.state(), Closed);
+        drop(hold);
+        hangs.join().unwrap();
+    });
+    assert_eq!(breaker.state(), Closed);
+}
+
 #[derive(Clone, Copy)]
 enum Step {
     Good(u32),

@@ -318,3 +318,45 @@ fn loom_a_stale_success_is_not_counted_on_the_front() {
     model("breaker: a stale success is not counted on the front", a_stale_success_on_the_front);
     twin("breaker-front-any-epoch", a_stale_success_on_the_front);
 }
+
+/// Whoever is refused while the breaker closes was refused by what it was before: by its interval, never by the instant of
+/// what it has become. And nobody is refused after that.
+fn a_refusal_while_it_closes() {
+    let (breaker, _time, told) = breaker_of(Trip::rate(1.0).within(AFTER * 100).min_calls(1), 1);
+    breaker.admit().expect("closed").failure();
+    let asks = breaker.clone();
+    let asks = spawn(move || asks.admit().map(Admitted::ignore).err());
+    breaker.reset();
+    if let Some(refused) = asks() {
+        let wait = refused.retry_after().expect("the circuit was open");
+        assert!(!wait.is_zero() && wait <= AFTER, "{wait:?} is the instant of another state");
+    }
+    assert!(breaker.admit().map(Admitted::ignore).is_ok(), "refused by a closed breaker");
+    assert_eq!(told.count(BreakerState::Closed, BreakerState::Open), 1);
+    told.is_a_chain_to(BreakerState::Closed);
+}
+
+/// The same by a probe that succeeds: whoever comes meanwhile is refused for no longer than its lease, or passes.
+fn a_refusal_while_a_probe_closes_it() {
+    let (breaker, _time, told) = due(1);
+    let probe = breaker.admit().expect("the probe");
+    let closes = spawn(move || probe.success());
+    let other = breaker.clone();
+    let other = spawn(move || other.admit().map(Admitted::success).err());
+    let mine = breaker.admit().map(Admitted::success).err();
+    closes();
+    for refused in [other(), mine].into_iter().flatten() {
+        let wait = refused.retry_after().expect("the only probe is out");
+        assert!(!wait.is_zero() && wait <= AFTER, "{wait:?}");
+    }
+    assert!(breaker.admit().map(Admitted::ignore).is_ok(), "refused by a closed breaker");
+    told.is_a_chain_to(BreakerState::Closed);
+}
+
+#[test]
+fn loom_a_refusal_while_it_closes_is_that_of_the_state_it_leaves() {
+    model("breaker: a refusal while it closes is that of the state it leaves", a_refusal_while_it_closes);
+    twin("breaker-front-torn-refusal", a_refusal_while_it_closes);
+    model("breaker: a refusal while a probe closes it is that of the lease", a_refusal_while_a_probe_closes_it);
+    twin("breaker-torn-decision", a_refusal_while_a_probe_closes_it);
+}

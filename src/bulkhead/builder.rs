@@ -1,5 +1,6 @@
 //! [`BulkheadBuilder`]: what a compartment is made of, checked in one place.
 
+use super::resize::Size;
 use super::state::Figures;
 use super::{Bulkhead, Inner, Isolation};
 use crate::breaker::{Breaker, Recovery, Trip};
@@ -15,7 +16,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-const MAX_QUEUE: usize = 1 << 20;
+pub(super) const MAX_QUEUE: usize = 1 << 20;
 
 /// Configures a [`Bulkhead`]. Nothing fails before [`build`](Self::build).
 ///
@@ -23,6 +24,7 @@ const MAX_QUEUE: usize = 1 << 20;
 /// |---|---|---|
 /// | isolation | given to [`Bulkhead::builder`] | threads: 1 to 16,384; permits: 1 to 2,147,483,647 |
 /// | [`queue`](Self::queue) | 0: fail at once | 0 to 1,048,576 |
+/// | [`resizable`](Self::resizable) | threads: to no more than it is built with | as those two |
 /// | [`breaker`](Self::breaker) | none | see [`Trip`] and [`Recovery`] |
 /// | [`retry`](Self::retry) | none | see [`Retry`] |
 /// | [`timeout`](Self::timeout) | must be given, or [`no_timeout`](Self::no_timeout) | above 0, at most one day |
@@ -45,6 +47,7 @@ pub struct BulkheadBuilder {
     name: Cow<'static, str>,
     isolation: Isolation,
     queue: usize,
+    most: Option<(usize, usize)>,
     breaker: Option<(Trip, Recovery)>,
     retry: Option<Retry>,
     timeout: Timeout,
@@ -66,6 +69,7 @@ impl BulkheadBuilder {
             name,
             isolation,
             queue: 0,
+            most: None,
             breaker: None,
             retry: None,
             timeout: Timeout::Unsaid,
@@ -78,6 +82,13 @@ impl BulkheadBuilder {
     /// How many calls may wait while all threads or permits are taken.
     pub fn queue(mut self, calls: usize) -> Self {
         self.queue = calls;
+        self
+    }
+
+    /// How far a compartment of threads may be [resized](Bulkhead::resize): so many threads, and so many calls that wait. The
+    /// memory of the longer queue is taken when it is built. One of permits needs no such word.
+    pub fn resizable(mut self, threads: usize, queue: usize) -> Self {
+        self.most = Some((threads, queue));
         self
     }
 
@@ -157,6 +168,10 @@ impl BulkheadBuilder {
         let (pool, at_once) = match self.isolation {
             Isolation::Threads(threads) => {
                 let pool = Pool::builder(self.name.clone()).threads(threads).queue(self.queue);
+                let pool = match self.most {
+                    Some((most, longest)) => pool.resizable(most, longest),
+                    None => pool,
+                };
                 (Some(pool.observed(self.observed.clone()).build()?), threads)
             }
             Isolation::Permits(permits) => (None, permits),
@@ -170,8 +185,7 @@ impl BulkheadBuilder {
             places,
             limit,
             fallbacks: Limit::builder(self.fallbacks).build()?,
-            at_once,
-            queue: self.queue,
+            size: Size::new(self.queue),
             breaker,
             retry: self.retry,
             timeout,

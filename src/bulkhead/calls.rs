@@ -5,6 +5,9 @@
 
 use super::Inner;
 use super::classified::Judge;
+use super::flow::Ended;
+use super::run::Ran;
+use super::state::add;
 use crate::context::Context;
 use crate::error::CallError;
 use crate::event::Class;
@@ -41,6 +44,12 @@ impl Inner {
         self.retry.as_ref().filter(|_| again)
     }
 
+    /// An attempt that need not be made.
+    fn known<W, T, E>(&self, known: T) -> Ran<W, T, E> {
+        add(&self.figures.deduplicated);
+        (None, Ended::Known(known))
+    }
+
     pub(super) fn call<F, T, E>(
         this: &Arc<Self>,
         cx: &Context,
@@ -58,6 +67,9 @@ impl Inner {
             return this.on_this_thread(cx, again, judge, f, once);
         }
         let run = |n, leave, running, cx: &Context, f| {
+            if let Some(known) = judge.keyed.known_by(n) {
+                return this.known(known);
+            }
             let judge = judge.clone();
             Self::run_blocking(this, n, leave, running, cx, move |cx| judge.judged(once(f, cx)))
         };
@@ -80,9 +92,13 @@ impl Inner {
         if this.pool.is_some() && this.is_nested(&cx) {
             return this.on_this_thread(&cx, again, &judge, f, once);
         }
-        let run = |n, leave, running, cx: Context, f| {
+        let (this, judge) = (&this, &judge);
+        let run = |n, leave, running, cx: Context, f| async move {
+            if let Some(known) = judge.keyed.known_by(n) {
+                return this.known(known);
+            }
             let judge = judge.clone();
-            Self::run_awaited(&this, n, leave, running, cx, move |cx| judge.judged(once(f, cx)))
+            Self::run_awaited(this, n, leave, running, cx, move |cx| judge.judged(once(f, cx))).await
         };
         this.drive_async(cx, this.retry(again), f, |_| ready(this.on_threads()), run).await
     }
@@ -95,8 +111,10 @@ impl Inner {
         f: F,
         once: Once<F, T, E>,
     ) -> Result<T, CallError<E>> {
-        let run =
-            |n, leave, running, cx: &Context, f| self.run_here(n, leave, running, cx, |cx| judge.judged(once(f, cx)));
+        let run = |n, leave, running, cx: &Context, f| match judge.keyed.known_by(n) {
+            Some(known) => self.known(known),
+            None => self.run_here(n, leave, running, cx, |cx| judge.judged(once(f, cx))),
+        };
         self.drive(cx, self.retry(again), f, |bounds| self.here(bounds), run)
     }
 
@@ -122,8 +140,13 @@ impl Inner {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let run =
-            |n, leave, running, cx: Context, f| this.run_future(n, leave, running, cx, &judge, move |cx| once(f, cx));
+        let (this, judge) = (&*this, &judge);
+        let run = |n, leave, running, cx: Context, f| async move {
+            match judge.keyed.known_by(n) {
+                Some(known) => this.known(known),
+                None => this.run_future(n, leave, running, cx, judge, move |cx| once(f, cx)).await,
+            }
+        };
         let_through(this.drive_async(cx, this.retry(again), f, |bounds| this.awaited(bounds), run).await)
     }
 }

@@ -5,6 +5,7 @@
 //! class. **Locking.** None.
 
 use super::calls::{Gave, run_once};
+use super::keyed::Keyed;
 use super::{Bulkhead, Idempotent, Inner};
 use crate::context::Context;
 use crate::error::CallError;
@@ -16,16 +17,20 @@ use std::future::Future;
 /// What the user makes of a result.
 type Of<T, E> = dyn Fn(Result<&T, &E>) -> Class + Send + Sync;
 
-/// How results are judged: by the user, or as usual: a value is a success, an error a failure.
-pub(super) struct Judge<T, E>(Option<Shared<Of<T, E>>>);
+/// How results are judged, by the user, or as usual: a value is a success, an error a failure; and what is known before there
+/// is any.
+pub(super) struct Judge<T, E> {
+    of: Option<Shared<Of<T, E>>>,
+    pub(super) keyed: Keyed<T>,
+}
 
 impl<T, E> Judge<T, E> {
     pub(super) const fn usual() -> Self {
-        Self(None)
+        Self { of: None, keyed: Keyed::not() }
     }
 
     pub(super) fn class(&self, result: &Result<T, E>) -> Class {
-        match (&self.0, result) {
+        match (&self.of, result) {
             (Some(of), result) => of(result.as_ref()),
             (None, Ok(_)) => Class::Success,
             (None, Err(_)) => Class::Failure,
@@ -40,7 +45,7 @@ impl<T, E> Judge<T, E> {
 
 impl<T, E> Clone for Judge<T, E> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { of: self.of.clone(), keyed: self.keyed.clone() }
     }
 }
 
@@ -99,7 +104,7 @@ impl Bulkhead {
     /// not told to the breaker, whatever it is judged to be. [`Ignore`](Class::Ignore) keeps a result out of the breaker and is not tried
     /// again.
     pub fn classify<T, E>(&self, class: impl Fn(Result<&T, &E>) -> Class + Send + Sync + 'static) -> Classified<T, E> {
-        Classified { bulkhead: self.clone(), judge: Judge(Some(Shared::new(class))) }
+        Classified { bulkhead: self.clone(), judge: Judge { of: Some(Shared::new(class)), keyed: Keyed::not() } }
     }
 }
 

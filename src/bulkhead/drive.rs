@@ -75,7 +75,7 @@ impl<'a> Call<'a> {
     /// An attempt has ended: used is what was paid for it, if it was entered.
     fn ran<T, E>(&mut self, ended: &Ended<T, E>) {
         self.running = false;
-        if !matches!(ended, Ended::Refused(_)) {
+        if !matches!(ended, Ended::Refused(_) | Ended::Known(_)) {
             self.entered = true;
             if let Some(paid) = self.paid.take() {
                 paid.used();

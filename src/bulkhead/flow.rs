@@ -41,6 +41,8 @@ pub(super) enum Ended<T, E> {
     Interrupted(Interrupted),
     /// It was never entered, and never will be.
     Refused(RejectReason),
+    /// It was never entered, because this is known already.
+    Known(T),
 }
 
 impl<T, E> Ended<T, E> {
@@ -51,6 +53,7 @@ impl<T, E> Ended<T, E> {
             Self::Panicked(payload) => Err(CallError::Panicked(payload)),
             Self::Interrupted(why) => Err(CallError::Interrupted(why)),
             Self::Refused(reason) => Err(CallError::Rejected(reason)),
+            Self::Known(value) => Ok(value),
         }
     }
 }

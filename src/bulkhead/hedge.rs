@@ -140,7 +140,10 @@ impl<T, E> Idempotent<T, E> {
         E: Send + 'static,
     {
         let inner = &self.bulkhead.0;
-        let cx = cx.clone().captured();
+        if let Some(known) = self.judge.keyed.known_at_once(inner) {
+            return Ok(known);
+        }
+        let cx = self.judge.keyed.within(cx).captured();
         if inner.pool.is_some() && inner.is_nested(&cx) {
             return Inner::call(inner, &cx, false, &self.judge, f, run_once);
         }
@@ -199,7 +202,7 @@ where
     /// A second attempt, if there may be one.
     fn another(&self, cx: &Context) -> Option<Lane> {
         let inner = self.inner;
-        let busy = inner.queued() > 0 || inner.limit.waiting() > 0 || inner.limit.in_flight() >= inner.at_once;
+        let busy = inner.queued() > 0 || inner.limit.waiting() > 0 || inner.limit.in_flight() >= inner.limit.permits();
         if busy || cx.check().is_err() {
             return None;
         }

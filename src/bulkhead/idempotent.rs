@@ -75,7 +75,11 @@ impl<T, E> Idempotent<T, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        Inner::call(&self.bulkhead.0, cx, true, &self.judge, f, run_again)
+        let Self { bulkhead, judge } = self;
+        match judge.keyed.known_at_once(&bulkhead.0) {
+            Some(known) => Ok(known),
+            None => Inner::call(&bulkhead.0, &judge.keyed.within(cx), true, judge, f, run_again),
+        }
     }
 
     /// [`Bulkhead::call_blocking`] for work that may run again.
@@ -97,7 +101,14 @@ impl<T, E> Idempotent<T, E> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        Inner::call_blocking(self.bulkhead.0.clone(), cx.clone().captured(), true, self.judge.clone(), f, run_again)
+        let (inner, judge) = (self.bulkhead.0.clone(), self.judge.clone());
+        let cx = judge.keyed.within(cx).captured();
+        async move {
+            match judge.keyed.known_at_once(&inner) {
+                Some(known) => Ok(known),
+                None => Inner::call_blocking(inner, cx, true, judge, f, run_again).await,
+            }
+        }
     }
 
     /// [`Bulkhead::call_here`] for work that may run again.
@@ -117,7 +128,11 @@ impl<T, E> Idempotent<T, E> {
     where
         F: FnMut(&Context) -> Result<T, E>,
     {
-        self.bulkhead.0.call_here(cx, true, &self.judge, f, run_again)
+        let Self { bulkhead, judge } = self;
+        match judge.keyed.known_at_once(&bulkhead.0) {
+            Some(known) => Ok(known),
+            None => bulkhead.0.call_here(&judge.keyed.within(cx), true, judge, f, run_again),
+        }
     }
 
     /// [`Bulkhead::call_async`] for work that may run again.
@@ -138,10 +153,18 @@ impl<T, E> Idempotent<T, E> {
         F: FnMut(Context) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Inner::call_async(self.bulkhead.0.clone(), cx.clone(), true, self.judge.clone(), f, |mut f, cx| {
+        let (inner, judge) = (self.bulkhead.0.clone(), self.judge.clone());
+        let cx = judge.keyed.within(cx);
+        let once = |mut f: F, cx| {
             let future = f(cx);
             (Some(f), future)
-        })
+        };
+        async move {
+            match judge.keyed.known_at_once(&inner) {
+                Some(known) => Ok(known),
+                None => Inner::call_async(inner, cx, true, judge, f, once).await,
+            }
+        }
     }
 }
 

@@ -19,10 +19,12 @@ mod fallback;
 mod flow;
 mod hedge;
 mod idempotent;
+mod keyed;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 mod place;
 mod race;
+mod resize;
 mod run;
 mod state;
 mod submit;
@@ -47,6 +49,7 @@ use crate::retry::Retry;
 use crate::sync::{Arc, Shared};
 use calls::run_once;
 use classified::Judge;
+use resize::Size;
 use state::Figures;
 use std::borrow::Cow;
 use std::fmt;
@@ -117,8 +120,7 @@ struct Inner {
     limit: Limit,
     /// As many fallbacks as may run, outside of it.
     fallbacks: Limit,
-    at_once: usize,
-    queue: usize,
+    size: Size,
     breaker: Option<Breaker>,
     retry: Option<Retry>,
     timeout: Option<Duration>,
@@ -277,8 +279,8 @@ impl Bulkhead {
     pub fn state(&self) -> BulkheadState {
         let inner = &self.0;
         self.0.figures.snapshot(BulkheadState {
-            limit: inner.at_once,
-            queue: inner.queue,
+            limit: inner.limit.permits(),
+            queue: inner.size.queue(),
             running: inner.limit.in_flight(),
             queued: inner.queued(),
             breaker: inner.breaker.as_ref().map(Breaker::state),

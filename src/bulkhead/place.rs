@@ -89,12 +89,12 @@ impl Inner {
     }
 
     fn full(&self) -> RejectReason {
-        RejectReason::Full { limit: self.at_once, waiting: self.queue }
+        RejectReason::Full { limit: self.limit.permits(), waiting: self.size.queue() }
     }
 
     /// Refused for want of a permit, with places left: as many wait as wait.
     pub(super) fn full_now(&self) -> RejectReason {
-        RejectReason::Full { limit: self.at_once, waiting: self.queued() }
+        RejectReason::Full { limit: self.limit.permits(), waiting: self.queued() }
     }
 
     /// A permit at once; with a reason that names this compartment.

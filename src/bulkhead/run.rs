@@ -30,10 +30,10 @@ impl Inner {
     /// The work is entered: counted, and a first attempt pays its share into the budget.
     pub(super) fn entered(&self, attempt: u32) {
         add(&self.figures.attempts);
-        if attempt == 1 {
-            if let Some(account) = self.retry.as_ref().and_then(Retry::account) {
-                account.deposit();
-            }
+        if attempt > 1 {
+            add(&self.figures.retries);
+        } else if let Some(account) = self.retry.as_ref().and_then(Retry::account) {
+            account.deposit();
         }
     }
 

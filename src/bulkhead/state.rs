@@ -24,8 +24,10 @@ pub struct BulkheadState {
     pub breaker: Option<BreakerState>,
     /// Calls asked for since the start, refused ones included.
     pub requests: u64,
-    /// Attempts that really entered the work. `attempts / requests` is the amplification by retries.
+    /// Attempts that really entered the work.
     pub attempts: u64,
+    /// Those of them that were not the first of their call: retries, and second attempts beside a slow first one.
+    pub retries: u64,
     /// Calls that returned a value, whatever it was [judged](super::Bulkhead::classify) to be.
     pub succeeded: u64,
     /// Calls that ended with the work's own error or a panic.
@@ -42,6 +44,9 @@ pub struct BulkheadState {
     pub refused_other: u64,
     /// Second attempts begun beside a slow first one: see [`call_hedged`](super::Idempotent::call_hedged).
     pub hedges: u64,
+    /// Calls whose value was [known already](super::Idempotent::unless_known), before the first attempt or before a retry; among those
+    /// that succeeded.
+    pub deduplicated: u64,
     /// [Fallbacks](super::Bulkhead::fallback) running now, outside the compartment.
     pub falling_back: usize,
     /// Fallbacks that were begun.
@@ -52,11 +57,21 @@ pub struct BulkheadState {
     pub fallback_refused: u64,
 }
 
+impl BulkheadState {
+    /// Attempts for each call that made any: 1 is no retry at all, and so is no call at all. Refused calls made none. Calls
+    /// under way count with the attempts that they have made so far.
+    pub fn amplification(&self) -> f64 {
+        let firsts = self.attempts.saturating_sub(self.retries);
+        if firsts == 0 { 1.0 } else { self.attempts as f64 / firsts as f64 }
+    }
+}
+
 /// Counters nobody decides on: relaxed.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     pub(super) requests: AtomicU64,
     pub(super) attempts: AtomicU64,
+    pub(super) retries: AtomicU64,
     pub(super) succeeded: AtomicU64,
     pub(super) failed: AtomicU64,
     interrupted: AtomicU64,
@@ -65,6 +80,7 @@ pub(super) struct Figures {
     refused_ended: AtomicU64,
     refused_other: AtomicU64,
     pub(super) hedges: AtomicU64,
+    pub(super) deduplicated: AtomicU64,
     pub(super) fallbacks: AtomicU64,
     pub(super) fallback_failed: AtomicU64,
     pub(super) fallback_refused: AtomicU64,
@@ -99,6 +115,7 @@ impl Figures {
         BulkheadState {
             requests: read(&self.requests),
             attempts: read(&self.attempts),
+            retries: read(&self.retries),
             succeeded: read(&self.succeeded),
             failed: read(&self.failed),
             interrupted: read(&self.interrupted),
@@ -107,6 +124,7 @@ impl Figures {
             refused_ended: read(&self.refused_ended),
             refused_other: read(&self.refused_other),
             hedges: read(&self.hedges),
+            deduplicated: read(&self.deduplicated),
             fallbacks: read(&self.fallbacks),
             fallback_failed: read(&self.fallback_failed),
             fallback_refused: read(&self.fallback_refused),

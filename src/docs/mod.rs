@@ -24,6 +24,9 @@ pub mod breaker {}
 #[doc = include_str!("limitations.md")]
 pub mod limitations {}
 
+#[doc = include_str!("conformance.md")]
+pub mod conformance {}
+
 #[doc = include_str!("internals.md")]
 pub mod internals {}
 

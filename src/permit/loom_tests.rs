@@ -1,11 +1,11 @@
 //! Models of the limit.
 
 use super::wait::PermitWait;
-use super::{Limit, Permit, Share};
+use super::{Limit, Permit, Quota, Share};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::deadline::Deadline;
-use crate::sync::model::{model, spawn, twin};
+use crate::sync::model::{model, spawn, twin, wide_model};
 use crate::sync::{Parker, Waiter};
 use crate::wait::{At, Wait, block_on};
 use loom::sync::Arc;
@@ -214,4 +214,54 @@ fn a_kept_share_against_borrowers() {
 fn loom_what_a_partition_keeps_it_always_finds() {
     model("what a partition keeps it always finds", a_kept_share_against_borrowers);
     twin("permit: what is kept is lent", a_kept_share_against_borrowers);
+}
+
+/// One registers while another leaves: the limit is that of those who are left, whoever resizes last.
+fn who_registers_against_who_leaves() {
+    let quota = Quota::new(1.0, Limit::new(1)).unwrap();
+    let (stays, leaves) = (quota.register(), quota.register());
+    let other = {
+        let quota = quota.clone();
+        spawn(move || quota.register())
+    };
+    let left = spawn(move || drop(leaves));
+    let third = quota.register();
+    let other = other.join().unwrap();
+    left.join().unwrap();
+    assert_eq!((quota.workers(), quota.limit().permits()), (3, 3));
+    drop((stays, other, third));
+}
+
+#[test]
+fn loom_a_quota_is_that_of_those_who_are_registered_in_the_end() {
+    model("quota: the limit is that of those who are registered in the end", who_registers_against_who_leaves);
+    twin("quota: who resizes does not look again", who_registers_against_who_leaves);
+}
+
+/// Acquire, release, give-up and resize, each by somebody else and all at once.
+fn all_four_at_once() {
+    let limit = Limit::new(2);
+    let (a, b) = (limit.try_acquire().unwrap(), limit.try_acquire().unwrap());
+    let mut waits = in_line(&limit, 0, 1);
+    let [resizes, comes_and_goes] = [limit.clone(), limit.clone()];
+    let resizes = spawn(move || resizes.resize(1).unwrap());
+    let comes_and_goes = spawn(move || {
+        drop(a);
+        let again = comes_and_goes.try_acquire().ok();
+        assert!(comes_and_goes.in_flight() <= 2, "more than the larger limit");
+        again
+    });
+    waits.give_up();
+    resizes.join().unwrap();
+    let again = comes_and_goes.join().unwrap();
+    assert_eq!((limit.in_flight(), limit.waiting()), (1 + usize::from(again.is_some()), 0));
+    drop((b, again));
+    assert_eq!(limit.in_flight(), 0);
+    assert!(limit.try_acquire().is_ok_and(|_one| limit.try_acquire().is_err()), "one, as it was said last");
+}
+
+#[test]
+fn loom_acquire_release_give_up_and_resize_at_once_keep_the_count() {
+    wide_model("acquire, release, give-up and resize at once keep the count", all_four_at_once);
+    twin("permit: who gives up keeps what was granted", all_four_at_once);
 }

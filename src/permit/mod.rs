@@ -11,6 +11,7 @@ mod loom_tests;
 #[cfg(all(test, not(watertight_loom)))]
 mod model_tests;
 mod partition;
+mod quota;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 mod turns;
@@ -19,6 +20,7 @@ mod word;
 
 pub use builder::LimitBuilder;
 pub use partition::{Partition, Share};
+pub use quota::{Quota, Registered};
 pub use wait::Acquire;
 
 use crate::context::Context;

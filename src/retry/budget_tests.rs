@@ -35,6 +35,108 @@ proptest! {
     }
 }
 
+/// What can be done to a budget.
+#[derive(Clone, Debug)]
+enum Op {
+    First,
+    Retry,
+    /// A retry that was paid for and never made.
+    Refund(prop::sample::Index),
+    Pass(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => Just(Op::First),
+        6 => Just(Op::Retry),
+        2 => any::<prop::sample::Index>().prop_map(Op::Refund),
+        3 => (0_u64..300_000_000).prop_map(Op::Pass),
+        1 => (0_u64..1 << 50).prop_map(Op::Pass),
+    ]
+}
+
+/// A budget said naively: two buckets, one filled by first attempts and one by time, each with a brim.
+struct Naive {
+    share: u128, // of a thousand-millionth of a token, to a first attempt
+    brim: u128,
+    saved: u128,
+    /// Nanoseconds that make a token, if there is a floor; and those that are saved, of a second at most.
+    token: Option<u128>,
+    time: u128,
+}
+
+impl Naive {
+    fn withdraw(&mut self) -> Option<Payer> {
+        if self.saved >= 1_000_000_000 {
+            self.saved -= 1_000_000_000;
+            return Some(Payer::Share);
+        }
+        let token = self.token.filter(|token| self.time >= *token)?;
+        self.time -= token;
+        Some(Payer::Floor)
+    }
+
+    fn refund(&mut self, payer: Payer) {
+        match payer {
+            Payer::Share => self.saved = (self.saved + 1_000_000_000).min(self.brim),
+            Payer::Floor => self.time = (self.time + self.token.unwrap()).min(1_000_000_000),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn it_does_what_two_buckets_do(
+        percent in 0_u32..=100,
+        burst in 1_u32..6,
+        floor in prop_oneof![Just(0_u32), 1_u32..12, Just(1_000_000)],
+        ops in prop::collection::vec(op(), 0..300),
+    ) {
+        let time = crate::ManualClock::new();
+        let budget = Budget::percent(percent).burst(burst).floor(floor).clock(&time.clock());
+        let clone = budget.clone();
+        let mut naive = Naive {
+            share: u128::from(percent) * 10_000_000,
+            brim: u128::from(burst) * 1_000_000_000,
+            saved: 0,
+            token: (floor > 0).then(|| 1_000_000_000 / u128::from(floor)),
+            time: 0,
+        };
+        let (mut paid, mut firsts, mut refused) = (Vec::new(), 0, 0);
+        for (n, op) in ops.into_iter().enumerate() {
+            let either = if n % 2 == 0 { &budget } else { &clone };
+            match op {
+                Op::First => {
+                    either.deposit();
+                    firsts += 1;
+                    naive.saved = (naive.saved + naive.share).min(naive.brim);
+                }
+                Op::Retry => {
+                    let payer = either.withdraw();
+                    prop_assert_eq!(payer, naive.withdraw());
+                    refused += u64::from(payer.is_none());
+                    paid.extend(payer);
+                }
+                Op::Refund(_) if paid.is_empty() => {}
+                Op::Refund(which) => {
+                    let payer = paid.swap_remove(which.index(paid.len()));
+                    either.refund(payer);
+                    naive.refund(payer);
+                }
+                Op::Pass(nanos) => {
+                    time.advance(Duration::from_nanos(nanos));
+                    naive.time = (naive.time + u128::from(nanos)).min(1_000_000_000);
+                }
+            }
+            let stats = either.stats();
+            prop_assert_eq!((stats.firsts, stats.retries, stats.refused), (firsts, paid.len() as u64, refused));
+            prop_assert_eq!(u128::from(stats.available), naive.saved / 1_000_000_000);
+        }
+    }
+}
+
 #[test]
 fn the_ratio_is_exact_to_a_thousandth_from_0_001_to_1() {
     for thousandths in 1..=1000_u32 {

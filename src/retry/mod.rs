@@ -1,8 +1,8 @@
 //! [`Retry`]: how often to try again, how long to pause between attempts, and how much of it all callers together may do.
 //!
 //! Parts that know nothing of each other: `schedule.rs` says how long to pause (pure), `budget.rs` whether the retry may be
-//! paid for, `cap.rs` whether the request as a whole may have another, `expected.rs` how long an attempt takes; this file is
-//! the description of all. `attempts.rs` drives them for a loop of the user's own; in a compartment the bulkhead does. Nothing
+//! paid for, `cap.rs` whether the request as a whole may have another, `expected.rs` how long an attempt takes, `key.rs` by
+//! what an attempt is known to be the same again; this file is the description of all. `attempts.rs` drives them for a loop of the user's own; in a compartment the bulkhead does. Nothing
 //! here runs the work.
 //!
 //! **Locking.** None.
@@ -11,6 +11,7 @@ mod attempts;
 mod budget;
 mod cap;
 mod expected;
+mod key;
 mod schedule;
 
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
@@ -21,6 +22,7 @@ pub use attempts::{Attempts, GaveUp, Pause};
 pub use budget::{Budget, BudgetStats};
 pub use cap::RetryCap;
 pub use expected::Expected;
+pub use key::IdempotencyKey;
 pub use schedule::{Jitter, Schedule};
 
 use crate::context::Context;

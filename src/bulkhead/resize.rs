@@ -1,0 +1,78 @@
+//! [`Bulkhead::resize`]: other sizes for a compartment in use.
+//!
+//! **Invariants.** 1. Nothing that runs or waits is touched. 2. The limit follows the threads that there are: when some could
+//! not be had, it is that of those which could. **Locking.** One lock, so that two resizes come one after the other; it is held
+//! while the parts' own are taken, and by nobody else.
+
+use super::builder::MAX_QUEUE;
+use super::{Bulkhead, Inner};
+use crate::error::BuildError;
+use crate::permit::Limit;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many may wait, and who changes the sizes.
+pub(super) struct Size {
+    queue: AtomicUsize,
+    resizing: Mutex<()>,
+}
+
+impl Size {
+    pub(super) fn new(queue: usize) -> Self {
+        Self { queue: AtomicUsize::new(queue), resizing: Mutex::new(()) }
+    }
+
+    pub(super) fn queue(&self) -> usize {
+        self.queue.load(Ordering::Relaxed)
+    }
+}
+
+impl Bulkhead {
+    /// From now on so many may run at once, and so many may wait. A compartment of permits takes any size; one of threads no
+    /// more than [`resizable`](super::BulkheadBuilder::resizable) said.
+    ///
+    /// More is there at once, and those who wait in line get it. Less takes nothing away: what runs ends, what waits is served,
+    /// and meanwhile nobody else is let in.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::OutOfRange`], naming the range; nothing is changed then. [`BuildError::Spawn`] if the system refuses a
+    /// thread: those that were started stay, and [`state`](Self::state) says how many there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::{Bulkhead, Isolation};
+    ///
+    /// let search = Bulkhead::builder("search", Isolation::Permits(8)).queue(4).no_timeout().build()?;
+    /// search.resize(2, 0)?;
+    /// assert_eq!((search.state().limit, search.state().queue), (2, 0));
+    /// assert!(search.resize(0, 4).is_err());
+    /// # Ok::<(), watertight::BuildError>(())
+    /// ```
+    pub fn resize(&self, at_once: usize, queue: usize) -> Result<(), BuildError> {
+        let inner = &*self.0;
+        let _one_at_a_time = inner.size.resizing.lock();
+        match &inner.pool {
+            Some(pool) => {
+                let resized = pool.resize(at_once, queue);
+                let stats = pool.stats();
+                inner.sized(stats.threads, stats.queue)?; // invariant 2
+                resized
+            }
+            None if queue > MAX_QUEUE => Err(BuildError::out_of_range("queue", queue, "0 to 1048576")),
+            None => {
+                inner.sized(at_once, queue)?;
+                inner.places.resize(at_once.saturating_add(queue).min(Limit::MAX))
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn sized(&self, at_once: usize, queue: usize) -> Result<(), BuildError> {
+        self.limit.resize(at_once)?;
+        self.size.queue.store(queue, Ordering::Relaxed);
+        Ok(())
+    }
+}
