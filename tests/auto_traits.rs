@@ -10,6 +10,10 @@ use watertight::bulkhead::{
     Admission, Admit, BulkheadBuilder, BulkheadState, CallHandle, Classified, Hedge, Idempotent,
 };
 use watertight::cancel::{Cancelled, DropGuard, Registration};
+use watertight::config::{
+    BreakerConfig, BudgetConfig, BulkheadConfig, IsolationConfig, LimitConfig, OnFullConfig, PauseConfig, PoolConfig,
+    RecoveryConfig, ResizableConfig, RetryConfig, SlowConfig, Timeout, TripConfig, WindowConfig,
+};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
 use watertight::cpus::{Granted, LimitedBy, Pin};
@@ -85,6 +89,9 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Registry<String>, RegistryError)>();
+    shared::<(BulkheadConfig, IsolationConfig, Timeout, PoolConfig, OnFullConfig, ResizableConfig, LimitConfig)>();
+    shared::<(BreakerConfig, TripConfig, SlowConfig, WindowConfig, RecoveryConfig)>();
+    shared::<(RetryConfig, PauseConfig, BudgetConfig)>();
     shared::<(Admission, Hedge, CallHandle<u8, u8>, CallHandle<Lonely, Lonely>)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>, Classified<u8, u8>, Classified<Lonely, Lonely>)>();
