@@ -11,8 +11,9 @@ use watertight::bulkhead::{
 };
 use watertight::cancel::{Cancelled, DropGuard, Registration};
 use watertight::config::{
-    BreakerConfig, BudgetConfig, BulkheadConfig, IsolationConfig, LimitConfig, OnFullConfig, PauseConfig, PoolConfig,
-    RecoveryConfig, ResizableConfig, RetryConfig, SlowConfig, Timeout, TripConfig, WindowConfig,
+    BreakerConfig, BudgetConfig, BulkheadConfig, BulkheadOverride, ConfigError, IsolationConfig, LimitConfig,
+    OnFullConfig, OrOff, PauseConfig, PoolConfig, RecoveryConfig, RegistryConfig, ResizableConfig, RetryConfig,
+    SlowConfig, Timeout, TripConfig, WindowConfig,
 };
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
@@ -92,6 +93,7 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(BulkheadConfig, IsolationConfig, Timeout, PoolConfig, OnFullConfig, ResizableConfig, LimitConfig)>();
     shared::<(BreakerConfig, TripConfig, SlowConfig, WindowConfig, RecoveryConfig)>();
     shared::<(RetryConfig, PauseConfig, BudgetConfig)>();
+    shared::<(RegistryConfig, BulkheadOverride, OrOff<BreakerConfig>, ConfigError)>();
     shared::<(Admission, Hedge, CallHandle<u8, u8>, CallHandle<Lonely, Lonely>)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>, Classified<u8, u8>, Classified<Lonely, Lonely>)>();

@@ -99,8 +99,8 @@ prop_compose! {
         ],
         timeout in of(duration()),
         (queue, fallbacks) in (of(0_usize..100_000), of(0_usize..100_000)),
-        breaker in of((trip(), recovery())),
-        retry in of(retry()),
+        breaker in of((trip().boxed(), recovery().boxed())),
+        retry in of(retry().boxed()),
     ) -> BulkheadConfig {
         let mut config = BulkheadConfig::new(isolation, timeout.map_or(Timeout::Never, Timeout::After));
         (config.queue, config.fallbacks, config.retry) = (queue, fallbacks, retry);
@@ -335,4 +335,115 @@ fn nonsense_is_refused_when_it_is_built_by_name_and_range() {
     assert_eq!(pool.builder("p").build().unwrap_err().to_string(), "threads is 0, must be 1 to 16384");
     let limit: LimitConfig = toml::from_str("permits = 0").unwrap();
     assert!(limit.builder().build().unwrap_err().to_string().contains("is 0, must be 1 to"));
+}
+
+prop_compose! {
+    fn different()(
+        config in bulkhead().boxed(),
+        said in prop::array::uniform6(any::<bool>()),
+        (no_breaker, no_retry) in (any::<bool>(), any::<bool>()),
+    ) -> BulkheadOverride {
+        let mut own = BulkheadOverride::default();
+        own.isolation = said[0].then_some(config.isolation);
+        own.timeout = said[1].then_some(config.timeout);
+        own.queue = config.queue.filter(|_| said[2]);
+        own.breaker = config.breaker.map(OrOff::As).or(no_breaker.then_some(OrOff::Off)).filter(|_| said[3]);
+        own.retry = config.retry.map(OrOff::As).or(no_retry.then_some(OrOff::Off)).filter(|_| said[4]);
+        own.fallbacks = config.fallbacks.filter(|_| said[5]);
+        own
+    }
+}
+
+fn replaced<T: Clone>(own: &Option<OrOff<T>>, shared: &Option<T>) -> Option<T> {
+    match own {
+        Some(OrOff::As(own)) => Some(own.clone()),
+        Some(_) => None,
+        None => shared.clone(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_override_replaces_what_it_says_and_nothing_else(
+        shared in bulkhead().boxed(), own in different().boxed(), keys in 0_usize..1_000, residence in of(duration()),
+    ) {
+        let is = own.over(&shared);
+        prop_assert_eq!(is.isolation, own.isolation.unwrap_or(shared.isolation));
+        prop_assert_eq!(is.timeout, own.timeout.unwrap_or(shared.timeout));
+        prop_assert_eq!((is.queue, is.fallbacks), (own.queue.or(shared.queue), own.fallbacks.or(shared.fallbacks)));
+        prop_assert_eq!(&is.breaker, &replaced(&own.breaker, &shared.breaker));
+        prop_assert_eq!(&is.retry, &replaced(&own.retry, &shared.retry));
+        prop_assert_eq!(BulkheadOverride::default().over(&shared), shared.clone());
+
+        let mut registry = RegistryConfig::new(keys, shared.clone());
+        registry.residence = residence;
+        registry.overrides.insert("a.b c".into(), own);
+        prop_assert_eq!((registry.of("a.b c"), registry.of("other")), (is, shared));
+        comes_back(&registry);
+    }
+}
+
+const HOSTS: &str = "
+    keys = 2
+    residence = '1m'
+    [shared]
+    isolation = { permits = 8 }
+    timeout = '2s'
+    breaker = {}
+    [overrides.big]
+    isolation = { permits = 64 }
+    queue = 5
+    [overrides.plain]
+    breaker = 'off'
+    retry = { pause = { constant = '1ms' } }
+";
+
+#[test]
+fn a_registry_has_what_all_share_and_what_is_different_for_some() {
+    let config: RegistryConfig = toml::from_str(HOSTS).unwrap();
+    let time = watertight::ManualClock::new();
+    let named = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let names = named.clone();
+    let hosts = config.registry_with(&time.clock(), move |key, builder| {
+        names.lock().unwrap().push(key.to_owned());
+        builder.observer(watertight::event::from_fn(|_| {}))
+    });
+    let hosts = hosts.unwrap();
+    assert_eq!(hosts.residence(), SEC * 60);
+    let big = hosts.get("big").unwrap();
+    assert_eq!((big.state().limit, big.state().queue, big.breaker().is_some()), (64, 5, true));
+    let long = "x".repeat(63) + "é and so on";
+    assert_eq!(hosts.get(long.as_str()).unwrap().name(), "x".repeat(63));
+    assert!(hosts.get("plain").is_err()); // the long one is new
+    time.advance(SEC * 60);
+    let plain = hosts.get("plain").unwrap();
+    assert_eq!((plain.state().limit, plain.breaker().is_some()), (8, false));
+    assert_eq!(*named.lock().unwrap(), ["big", &long, "plain"]);
+}
+
+#[test]
+fn what_makes_no_sense_for_some_key_is_found_when_the_registry_is_made() {
+    let with = |more: &str| {
+        let config: RegistryConfig = toml::from_str(&format!("{HOSTS}{more}")).unwrap();
+        let e = config.registry().unwrap_err();
+        (e.to_string(), e.source.to_string())
+    };
+    let (place, what) = with("[overrides.odd]\ntimeout = '0s'");
+    assert_eq!(place, "the override of \"odd\" makes no sense");
+    assert_eq!(what, "timeout is 0ns, must be above 0 and at most one day");
+    assert_eq!(with("[overrides.odd]\nisolation = { threads = 20000 }").1, "threads is 20000, must be 1 to 16384");
+    assert!(with("[overrides.odd]\nisolation = { permits = 0 }").1.contains("is 0, must be 1"));
+    assert!(with("[overrides.odd]\nbreaker = { trip = { consecutive = 0 } }").1.starts_with("consecutive is 0"));
+    assert!(with("[overrides.'']\nqueue = 1").1.ends_with("must not be empty"));
+    let none: RegistryConfig = toml::from_str(&HOSTS.replace("keys = 2", "keys = 0")).unwrap();
+    assert_eq!(none.check().unwrap_err().source.to_string(), "keys is 0, must be 1 or more");
+    let absurd: RegistryConfig = toml::from_str(&HOSTS.replace("'2s'", "'2 days'")).unwrap();
+    assert_eq!(absurd.check().unwrap_err().to_string(), "the configuration makes no sense");
+
+    let refused = |more: &str| refused::<RegistryConfig>(&format!("{HOSTS}{more}"));
+    assert!(refused("[overrides.odd]\ntimeuot = '1s'").starts_with("unknown field `timeuot`"));
+    assert!(refused("[overrides.odd]\nbreaker = { trips = {} }").starts_with("unknown field `trips`"));
+    assert_eq!(refused("[overrides.odd]\nretry = 'none'"), "\"none\" is neither settings nor \"off\"");
+    assert_eq!(refused("[overrides.odd]\nretry = 3"), "invalid type: integer `3`, expected settings, or \"off\"");
+    assert!(refused("[override.odd]").starts_with("unknown field `override`"));
 }

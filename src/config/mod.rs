@@ -1,4 +1,4 @@
-//! Configurations as plain data: what the builders take, to be kept, compared and, with the feature `serde`,
+//! Configurations as plain data: what the builders take, to be kept, compared, overridden and, with the feature `serde`,
 //! read from a file.
 //!
 //! A configuration says what differs from the builder's defaults: what is `None` is as the builder has it. It is checked when
@@ -10,6 +10,7 @@
 //! | | makes |
 //! |---|---|
 //! | [`BulkheadConfig`] | a [`BulkheadBuilder`], for one dependency |
+//! | [`RegistryConfig`] | a [`Registry`](crate::Registry): one configuration for all keys, with overrides for some |
 //! | [`PoolConfig`], [`LimitConfig`], [`BreakerConfig`] | the builder of each |
 //! | [`RetryConfig`], [`BudgetConfig`], [`TripConfig`], [`RecoveryConfig`] | the thing itself |
 //!
@@ -58,12 +59,16 @@
 //! **Locking.** None: these are values.
 
 mod breaker;
+mod hosts;
+mod overrides;
 mod pool;
 mod retry;
 #[cfg(feature = "serde")]
 mod text;
 
 pub use breaker::{BreakerConfig, RecoveryConfig, SlowConfig, TripConfig, WindowConfig};
+pub use hosts::{ConfigError, RegistryConfig};
+pub use overrides::{BulkheadOverride, OrOff};
 pub use pool::{LimitConfig, OnFullConfig, PoolConfig, ResizableConfig};
 pub use retry::{BudgetConfig, PauseConfig, RetryConfig};
 

@@ -1,11 +1,13 @@
-//! What a file says in words: durations with their unit, and time-outs that may be none.
+//! What a file says in words: durations with their unit, time-outs that may be none, settings that may be off.
 //!
 //! humantime reads and writes the durations; this file makes of its errors what a person can act upon.
 
-use super::Timeout;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use super::{OrOff, Timeout};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 const DURATION: &str = "a duration with its unit, such as \"250ms\", \"5s\" or \"1h 30m\"";
@@ -75,6 +77,7 @@ pub(super) fn unsaid<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 const NEVER: &str = "never";
+const OFF: &str = "off";
 
 impl Serialize for Timeout {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -102,5 +105,42 @@ impl<'de> Deserialize<'de> for Timeout {
         }
 
         deserializer.deserialize_str(OrNever)
+    }
+}
+
+impl<T: Serialize> Serialize for OrOff<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::As(settings) => settings.serialize(serializer),
+            Self::Off => serializer.serialize_str(OFF),
+        }
+    }
+}
+
+/// By hand rather than untagged: what is wrong inside is then said, and not only that nothing fitted.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrOff<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsOrOff<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for AsOrOff<T> {
+            type Value = OrOff<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "settings, or \"{OFF}\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<OrOff<T>, E> {
+                if text == OFF {
+                    return Ok(OrOff::Off);
+                }
+                Err(E::custom(format_args!("{text:?} is neither settings nor \"{OFF}\"")))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OrOff<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(OrOff::As)
+            }
+        }
+
+        deserializer.deserialize_any(AsOrOff(PhantomData))
     }
 }
