@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Whether the caller changed its mind. A deadline that somebody has seen pass cancels the token too, and is something else.
 pub(super) fn given_up(cx: &Context) -> bool {
-    matches!(cx.token().cause(), Some(Interrupted::Cancelled(_)))
+    matches!(cx.cause(), Some(Interrupted::Cancelled(_)))
 }
 
 /// The breaker's leave for one attempt, if there is a breaker. Dropped before it was used it says nothing, not even

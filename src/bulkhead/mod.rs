@@ -209,6 +209,10 @@ impl Bulkhead {
     ///
     /// A panic of `f` passes through; it counts as a failure and the permit is given back.
     ///
+    /// # Performance
+    ///
+    /// Nothing is allocated, unless `f` keeps its context, or this call is made inside another compartment.
+    ///
     /// # Examples
     ///
     /// ```

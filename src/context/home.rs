@@ -11,14 +11,20 @@ use super::ambient::CURRENT;
 use super::token::Token;
 use super::{Context, Inner};
 use crate::cancel::CancelToken;
+use crate::deadline::Deadline;
 use crate::sync::{Arc, thread_local};
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 thread_local! {
-    /// The allocation of the last job's context, emptied.
+    /// The allocations of contexts that are gone, emptied: a few, for contexts within contexts and for futures that take
+    /// turns.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static SPARE: Cell<Option<Context>> = Cell::new(None);
+    static SPARE: RefCell<Vec<Context>> = RefCell::new(Vec::new());
 }
+
+/// How many a thread keeps.
+const SPARES: usize = 16;
 
 /// A thread's own ambient context, below a token.
 #[derive(Debug)]
@@ -61,7 +67,7 @@ pub(crate) fn home_here() -> Option<Context> {
 /// The thread leaves home before its thread-locals go, of which some are the user's.
 impl Drop for Home {
     fn drop(&mut self) {
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        let spare = SPARE.try_with(RefCell::take);
         let left = CURRENT.try_with(|current| current.replace(Context::background()));
         drop((spare, left));
     }
@@ -135,30 +141,47 @@ impl Context {
         self.0.as_ref().is_some_and(|inner| inner.token.was_asked_for() || Arc::strong_count(inner) > 2)
     }
 
-    /// Calls `f` with a [`child`](Self::child) of this context, in the memory of the last one if nobody has kept that.
+    /// Calls `f` with a [`child`](Self::child) of this context, in the memory of one that is gone.
     pub(crate) fn as_child<T>(&self, f: impl FnOnce(&Context) -> T) -> T {
-        let mut inner = self.copied();
-        inner.own_token();
-        let spare = SPARE.try_with(Cell::take).ok().flatten().and_then(|spare| spare.0);
-        let child = Self(Some(match spare {
-            Some(mut spare) => match Arc::get_mut(&mut spare) {
-                Some(there) => {
-                    *there = inner;
-                    spare
-                }
-                None => Arc::new(inner),
-            },
-            None => Arc::new(inner),
-        }));
+        let child = self.brief(Inner::own_token);
         let done = f(&child);
-        if let Some(mut spare) = child.0 {
-            if let Some(there) = Arc::get_mut(&mut spare) {
-                let left = std::mem::replace(there, Inner::background());
-                let _ = SPARE.try_with(|kept| kept.set(Some(Self(Some(spare)))));
-                drop(left);
-            }
-        }
+        child.recycle();
         done
+    }
+
+    /// This context with a change, for who [gives the memory back](Self::recycle): it lies where another has lain, if this
+    /// thread has kept one.
+    pub(super) fn brief(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = self.copied();
+        change(&mut inner);
+        let spare = SPARE.try_with(|spares| spares.borrow_mut().pop()).ok().flatten();
+        let Some(mut spare) = spare.and_then(|spare| spare.0) else { return Self(Some(Arc::new(inner))) };
+        match Arc::get_mut(&mut spare) {
+            Some(there) => *there = inner,
+            None => spare = Arc::new(inner),
+        }
+        Self(Some(spare))
+    }
+
+    /// The same, ending `d` from now at the latest.
+    pub(crate) fn briefly(&self, d: Duration) -> Self {
+        let deadline = Deadline::after(self.now(), d);
+        self.brief(|inner| inner.tighten(deadline))
+    }
+
+    /// The end of a context: its memory is kept for the next on this thread, unless somebody else has the context too.
+    pub(crate) fn recycle(self) {
+        let Some(mut spare) = self.0 else { return };
+        if let Some(there) = Arc::get_mut(&mut spare) {
+            let left = std::mem::replace(there, Inner::background());
+            let kept = SPARE.try_with(|spares| {
+                let mut spares = spares.borrow_mut();
+                if spares.len() < SPARES {
+                    spares.push(Self(Some(spare)));
+                }
+            });
+            drop((kept, left)); // what a context carries is the user's: not while the spares are borrowed
+        }
     }
 }
 
