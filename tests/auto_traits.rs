@@ -160,6 +160,11 @@ fn futures_without_a_name_leave_what_made_them() {
         let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
         bulkhead.call_async(&Context::background(), async |_| Ok::<_, ()>(Lonely::new(1)))
     }
+    fn hedged() -> impl Future + Send + 'static {
+        let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
+        let hedge = Hedge::after(std::time::Duration::ZERO);
+        bulkhead.idempotent().call_hedged_async(&Context::background(), &hedge, async |_| Ok::<_, ()>(Lonely::new(1)))
+    }
     fn joined() -> impl Future + Send + 'static {
         let cx = Context::background();
         Partial::<Lonely>::new().join_async(&cx)
@@ -172,6 +177,7 @@ fn futures_without_a_name_leave_what_made_them() {
     leaves(joined());
     leaves(protected());
     leaves(protected_async());
+    leaves(hedged());
     leaves(wrapped());
     leaves(run());
     leaves(called());

@@ -55,10 +55,10 @@ impl Drop for Bounds<'_> {
 }
 
 /// A call under way: counted at its end (invariant 1), and what it paid for a retry that was never made paid back.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     inner: &'a Inner,
     /// An attempt has been entered and has ended.
-    entered: bool,
+    pub(super) entered: bool,
     /// An attempt is under way: who runs it counts it, if it is dropped there.
     running: bool,
     ended: bool,
@@ -66,7 +66,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn begin(inner: &'a Inner) -> Self {
+    pub(super) fn begin(inner: &'a Inner) -> Self {
         add(&inner.figures.requests);
         Self { inner, entered: false, running: false, ended: false, paid: None }
     }
@@ -93,7 +93,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn end<T, E>(mut self, result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
+    pub(super) fn end<T, E>(mut self, result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
         self.ended = true;
         self.inner.conclude(&result);
         result

@@ -18,6 +18,7 @@ mod drive;
 mod fallback;
 mod flow;
 mod hedge;
+mod hedge_async;
 mod idempotent;
 mod keyed;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]

@@ -77,8 +77,24 @@ impl Inner {
         Ended::Panicked(payload)
     }
 
-    /// As a future of the user's. At the end of the context it is dropped, and with that it has ended.
+    /// As a future of the user's, counted if it is dropped before it has ended.
     pub(super) async fn run_future<W, T, E, Fut: Future<Output = Result<T, E>>>(
+        &self,
+        attempt: u32,
+        leave: Leave,
+        running: Running,
+        cx: Context,
+        judge: &Judge<T, E>,
+        work: impl FnOnce(Context) -> (Option<W>, Fut),
+    ) -> Ran<W, T, E> {
+        let counted = Counted(self);
+        let ran = self.attempt_future(attempt, leave, running, cx, judge, work).await;
+        std::mem::forget(counted);
+        ran
+    }
+
+    /// As a future of the user's. At the end of the context it is dropped, and with that it has ended.
+    pub(super) async fn attempt_future<W, T, E, Fut: Future<Output = Result<T, E>>>(
         &self,
         attempt: u32,
         leave: Leave,
@@ -104,7 +120,6 @@ impl Inner {
                 return (None, ended);
             }
         };
-        let counted = Counted(self);
         let ended = {
             let mut future = pin!(cx.run(future));
             // A panic is caught at the poll, not at the drop that follows: an executor that catches it drops the future
@@ -122,7 +137,6 @@ impl Inner {
             };
             poll_fn(&mut poll).await
         };
-        std::mem::forget(counted);
         leave.tell(&ended, &cx);
         (back, ended)
     }

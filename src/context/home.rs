@@ -12,6 +12,7 @@ use super::token::Token;
 use super::{Context, Inner};
 use crate::cancel::CancelToken;
 use crate::deadline::Deadline;
+use crate::error::CancelCause;
 use crate::sync::{Arc, thread_local};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -143,7 +144,7 @@ impl Context {
 
     /// Calls `f` with a [`child`](Self::child) of this context, in the memory of one that is gone.
     pub(crate) fn as_child<T>(&self, f: impl FnOnce(&Context) -> T) -> T {
-        let child = self.brief(Inner::own_token);
+        let child = self.brief_child();
         let done = f(&child);
         child.recycle();
         done
@@ -161,6 +162,19 @@ impl Context {
             None => spare = Arc::new(inner),
         }
         Self(Some(spare))
+    }
+
+    /// A [`child`](Self::child).
+    pub(crate) fn brief_child(&self) -> Self {
+        self.brief(Inner::own_token)
+    }
+
+    /// Cancels it if anybody else has it or its token.
+    pub(crate) fn cancel_if_kept(&self, cause: CancelCause) {
+        let kept = |inner: &Arc<Inner>| inner.token.was_asked_for() || Arc::strong_count(inner) > 1;
+        if self.0.as_ref().is_some_and(kept) {
+            self.token().cancel_because(cause);
+        }
     }
 
     /// The same, ending `d` from now at the latest.
@@ -188,7 +202,7 @@ impl Context {
 #[cfg(all(test, not(watertight_loom)))]
 mod tests {
     use super::*;
-    use crate::error::{CancelCause, Interrupted};
+    use crate::error::Interrupted;
 
     #[test]
     fn what_one_job_cancels_or_keeps_is_not_the_next_ones() {
