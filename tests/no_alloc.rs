@@ -121,6 +121,7 @@ fn looks_checks_clones_and_deadlines_allocate_nothing() {
     breakers_allocate_nothing();
     refusals_of_compartments_allocate_nothing();
     calls_here_allocate_nothing();
+    calls_on_threads_allocate_once_an_attempt();
     jobs_allocate_so_much();
 }
 
@@ -255,6 +256,18 @@ impl Future for Later {
     }
 }
 
+/// Waits until both threads of the compartment are at work: starting them allocates, and takes its time.
+fn both_are_there(it: &Bulkhead) {
+    let met = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let handles = [met.clone(), met].map(|met| {
+        let call = it.submit(&Context::background(), move |_| Ok::<_, ()>(met.wait().is_leader()));
+        call.unwrap_or_else(|refused| panic!("{refused}"))
+    });
+    for handle in handles {
+        handle.join().unwrap();
+    }
+}
+
 /// Whatever the context, the isolation and the face, and however the work ends: the call's context lies in the memory of the
 /// one before.
 fn calls_here_allocate_nothing() {
@@ -268,6 +281,9 @@ fn calls_here_allocate_nothing() {
         let recovery = Recovery::after(second).growth(1.0).probe_timeout(second);
         let build = || Bulkhead::builder("here", isolation.clone()).breaker(Trip::consecutive(50), recovery.clone());
         let it = build().clock(&time.clock()).timeout(minute).retry(retry).build().unwrap();
+        if let Isolation::Threads(_) = isolation {
+            both_are_there(&it);
+        }
         let judged = it.classify(|_: Result<&u8, &u8>| watertight::Class::Ignore);
         for cx in [&Context::background(), &plain, &bound] {
             let here = || {
@@ -311,6 +327,43 @@ fn calls_here_allocate_nothing() {
             assert_eq!(it.call_here(&plain, |cx| Ok::<_, ()>(cx.remaining())).ok(), Some(Some(second)));
         };
         assert_eq!(blocks(probed), 2, "{isolation:?}: the half-open breaker's table of probes, made and dropped");
+    }
+}
+
+/// The job's cell, with the closure and the result; for each attempt, retries included.
+fn calls_on_threads_allocate_once_an_attempt() {
+    const CALLS: usize = 200;
+    let minute = Duration::from_secs(60);
+    let retry = Retry::constant(Duration::ZERO).attempts(2);
+    let build =
+        Bulkhead::builder("threads", Isolation::Threads(2)).breaker(Trip::consecutive(50), Recovery::after(minute));
+    let it = build.timeout(minute).retry(retry).build().unwrap();
+    both_are_there(&it);
+    let plain = Context::background();
+    let bound = plain.with_token(&CancelToken::new()).with_timeout(minute);
+    for cx in [&plain, &bound] {
+        let called = asked_for(|| {
+            (0..CALLS).for_each(|n| assert_eq!(it.call(cx, move |_| Ok::<_, ()>(n)).ok(), Some(n)));
+        });
+        assert_eq!(called, CALLS, "{cx:?}");
+        let awaited = asked_for(|| {
+            (0..CALLS).for_each(|n| {
+                let call = it.call_blocking(cx, move |_| Ok::<_, ()>(n));
+                assert_eq!(futures::executor::block_on(call).ok(), Some(n));
+            });
+        });
+        assert_eq!(awaited, CALLS, "{cx:?}, awaited");
+        let retried = asked_for(|| {
+            (0..CALLS).for_each(|_| {
+                let mut runs = 0;
+                let call = it.idempotent().call(cx, move |_| {
+                    runs += 1;
+                    if runs < 2 { Err(()) } else { Ok(runs) }
+                });
+                assert_eq!(call.ok(), Some(2));
+            });
+        });
+        assert_eq!(retried, 2 * CALLS, "{cx:?}, retried");
     }
 }
 

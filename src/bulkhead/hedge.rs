@@ -192,7 +192,7 @@ where
         let (runner, of_worker) = (Runner::of(&self.race), attempt.clone());
         let job = move || {
             let work = move |cx: &Context| -> Gave<(), T, E> { judge.judged((None, f(cx))) };
-            let (_, ended) = inner.on_worker(&of_worker, number, work);
+            let (_, ended) = inner.on_worker(&of_worker, &Context::current(), number, work);
             runner.finished(ended);
         };
         let handle = running.into_slot().submit_in(job, cx);

@@ -4,7 +4,7 @@
 //! and its permit. Dropped at any await the call gives everything back; what was paid for a second attempt counts as used
 //! from its first poll on, if that has entered it. **Locking.** None of its own.
 
-use super::attempt::Leave;
+use super::attempt::{Leave, Own};
 use super::calls::let_through;
 use super::classified::Judge;
 use super::drive::{Bounds, Call};
@@ -16,7 +16,7 @@ use super::run::Ran;
 use super::state::add;
 use super::{Idempotent, Inner};
 use crate::context::Context;
-use crate::error::{CallError, CancelCause, RejectReason};
+use crate::error::{CallError, RejectReason};
 use crate::event::Class;
 use crate::retry::{Paid, Retry};
 use crate::sync::Arc;
@@ -90,40 +90,6 @@ impl<T, E> Idempotent<T, E> {
 
 /// Leave to make another attempt, and what was paid for it.
 type Another = (Leave, Running, Option<Paid>);
-
-/// An attempt's own context: cancelled when the attempt is given up, or has ended.
-struct Own(Option<Context>);
-
-impl Own {
-    fn of(cx: &Context) -> Self {
-        Self(Some(cx.brief_child()))
-    }
-
-    fn cx(&self) -> Context {
-        self.0.clone().unwrap_or_default()
-    }
-
-    fn ended_unless(self, runs: bool) {
-        if !runs {
-            self.ended();
-        }
-    }
-
-    fn ended(mut self) {
-        if let Some(cx) = self.0.take() {
-            cx.recycle();
-        }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        if let Some(cx) = self.0.take() {
-            cx.cancel_if_kept(CancelCause::Dropped);
-            cx.recycle();
-        }
-    }
-}
 
 impl Inner {
     async fn call_hedged_async<F, Fut, T, E>(

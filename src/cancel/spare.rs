@@ -1,53 +1,22 @@
-//! The memory of nodes that are gone, kept by their thread for the next it makes: most tokens are made for a call or a wait,
-//! and are gone a moment later.
-//!
-//! **Invariants.** 1. What is kept nobody else has: [`Arc::get_mut`] says so, when it is kept and when it is used again. 2. A
-//! thread keeps a few and no more. **Locking.** None: it is the thread's own. Not in models, which would be larger for it
-//! and see nothing more.
+//! The memory of nodes that are gone: most tokens are made for a call or a wait. See [`Spares`].
 
 use super::node::Node;
-#[cfg(not(watertight_loom))]
 use super::parents::Parents;
-use crate::sync::Arc;
-#[cfg(not(watertight_loom))]
-use std::cell::RefCell;
+use crate::sync::{Arc, Spares, thread_local};
 
-#[cfg(not(watertight_loom))]
-const KEPT: usize = 16;
-
-#[cfg(not(watertight_loom))]
-crate::sync::thread_local! {
-    static SPARES: RefCell<Vec<Arc<Node>>> = const { RefCell::new(Vec::new()) };
+thread_local! {
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
+    static SPARES: Spares<Node> = Spares::new();
 }
 
-/// Where a new node lies: in the memory of one that is gone, if there is any.
+/// Where a new node lies. A thread that is going away keeps nothing.
 pub(super) fn place(fresh: Node) -> Arc<Node> {
-    #[cfg(not(watertight_loom))]
-    if let Some(mut spare) = SPARES.try_with(|spares| spares.borrow_mut().pop()).ok().flatten() {
-        if let Some(there) = Arc::get_mut(&mut spare) {
-            *there = fresh;
-            return spare;
-        }
-    }
-    Arc::new(fresh)
+    Spares::renew(SPARES.try_with(Spares::take).ok().flatten(), fresh)
 }
 
-/// Keeps the memory of a node of which nobody holds the token any more, unless somebody else still looks at it.
+/// Nobody holds the token of this node any more.
 pub(super) fn keep(node: Arc<Node>) {
-    #[cfg(not(watertight_loom))]
-    let node = {
-        let mut node = node;
-        let room = SPARES.try_with(|spares| spares.borrow().len() < KEPT).unwrap_or(false);
-        let gone = if room { Arc::get_mut(&mut node) } else { None };
-        let Some(gone) = gone else { return };
-        let left = std::mem::replace(gone, Node::make(None, Parents::None));
-        drop(left); // a spare of its own, and tables: before the spares are borrowed
-        node
-    };
-    #[cfg(not(watertight_loom))]
-    let _ = SPARES.try_with(|spares| spares.borrow_mut().push(node));
-    #[cfg(watertight_loom)]
-    drop(node);
+    let _ = SPARES.try_with(|spares| spares.keep(node, || Node::make(None, Parents::None)));
 }
 
 #[cfg(all(test, not(watertight_loom)))]
@@ -105,7 +74,8 @@ mod tests {
         on_a_thread_of_its_own(|| {
             let many: Vec<_> = (0..100).map(|_| CancelToken::new()).collect();
             drop(many);
-            assert_eq!(super::SPARES.with(|spares| spares.borrow().len()), super::KEPT);
+            let kept = super::SPARES.with(crate::sync::Spares::len);
+            assert!((1..100).contains(&kept), "{kept}");
         });
     }
 }

@@ -13,19 +13,15 @@ use super::{Context, Inner};
 use crate::cancel::CancelToken;
 use crate::deadline::Deadline;
 use crate::error::CancelCause;
-use crate::sync::{Arc, thread_local};
+use crate::sync::{Arc, Spares, thread_local};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 thread_local! {
-    /// The allocations of contexts that are gone, emptied: a few, for contexts within contexts and for futures that take
-    /// turns.
+    /// The memory of contexts that are gone.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static SPARE: RefCell<Vec<Context>> = RefCell::new(Vec::new());
+    static SPARES: Spares<Inner> = Spares::new();
 }
-
-/// How many a thread keeps.
-const SPARES: usize = 16;
 
 /// A thread's own ambient context, below a token.
 #[derive(Debug)]
@@ -68,9 +64,9 @@ pub(crate) fn home_here() -> Option<Context> {
 /// The thread leaves home before its thread-locals go, of which some are the user's.
 impl Drop for Home {
     fn drop(&mut self) {
-        let spare = SPARE.try_with(RefCell::take);
+        let _ = SPARES.try_with(Spares::clear);
         let left = CURRENT.try_with(|current| current.replace(Context::background()));
-        drop((spare, left));
+        drop(left);
     }
 }
 
@@ -155,13 +151,7 @@ impl Context {
     pub(super) fn brief(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = self.copied();
         change(&mut inner);
-        let spare = SPARE.try_with(|spares| spares.borrow_mut().pop()).ok().flatten();
-        let Some(mut spare) = spare.and_then(|spare| spare.0) else { return Self(Some(Arc::new(inner))) };
-        match Arc::get_mut(&mut spare) {
-            Some(there) => *there = inner,
-            None => spare = Arc::new(inner),
-        }
-        Self(Some(spare))
+        Self(Some(Spares::renew(SPARES.try_with(Spares::take).ok().flatten(), inner)))
     }
 
     /// A [`child`](Self::child).
@@ -185,16 +175,8 @@ impl Context {
 
     /// The end of a context: its memory is kept for the next on this thread, unless somebody else has the context too.
     pub(crate) fn recycle(self) {
-        let Some(mut spare) = self.0 else { return };
-        if let Some(there) = Arc::get_mut(&mut spare) {
-            let left = std::mem::replace(there, Inner::background());
-            let kept = SPARE.try_with(|spares| {
-                let mut spares = spares.borrow_mut();
-                if spares.len() < SPARES {
-                    spares.push(Self(Some(spare)));
-                }
-            });
-            drop((kept, left)); // what a context carries is the user's: not while the spares are borrowed
+        if let Some(gone) = self.0 {
+            let _ = SPARES.try_with(|spares| spares.keep(gone, Inner::background));
         }
     }
 }
