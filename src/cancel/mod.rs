@@ -73,9 +73,8 @@ impl Clone for CancelToken {
 
 impl Drop for CancelToken {
     fn drop(&mut self) {
-        if let Some(node) = self.0.take() {
+        if let Some(node) = &self.0 {
             node.let_go();
-            spare::keep(node);
         }
     }
 }
@@ -84,6 +83,14 @@ impl CancelToken {
     /// A token of its own, not cancelled.
     pub fn new() -> Self {
         Self::of(Node::new())
+    }
+
+    /// Lets go of a token that was made for a moment: its memory is the thread's next token's, unless somebody else has it.
+    pub(crate) fn recycle(mut self) {
+        if let Some(node) = self.0.take() {
+            node.let_go();
+            spare::keep(node);
+        }
     }
 
     fn of(node: Arc<Node>) -> Self {

@@ -1,4 +1,5 @@
-//! The memory of nodes that are gone: most tokens are made for a call or a wait. See [`Spares`].
+//! The memory of nodes that are gone: those that contexts make for a call or a wait. See [`Spares`]. Tokens that a user makes
+//! do not pay for it.
 
 use super::node::Node;
 use super::parents::Parents;
@@ -14,7 +15,7 @@ pub(super) fn place(fresh: Node) -> Arc<Node> {
     Spares::renew(SPARES.try_with(Spares::take).ok().flatten(), fresh)
 }
 
-/// Nobody holds the token of this node any more.
+/// One who held the token of this node has let go.
 pub(super) fn keep(node: Arc<Node>) {
     let _ = SPARES.try_with(|spares| spares.keep(node, || Node::make(None, Parents::None)));
 }
@@ -44,7 +45,7 @@ mod tests {
             let callback = first.on_cancel(|_| unreachable!("dropped with its token"));
             drop((callback, child));
             first.cancel();
-            drop(first);
+            first.recycle();
             let second = CancelToken::new();
             assert_eq!(Arc::as_ptr(node(&second)).addr(), address, "in the same memory");
             assert!(!second.is_cancelled() && second.registrations() == 0);
@@ -59,7 +60,7 @@ mod tests {
         on_a_thread_of_its_own(|| {
             let first = CancelToken::new();
             let (weak, waits) = (node(&first).clone(), first.cancelled());
-            drop(first);
+            first.recycle();
             let second = CancelToken::new();
             assert!(!Arc::ptr_eq(node(&second), &weak));
             second.cancel();
@@ -73,7 +74,7 @@ mod tests {
     fn a_thread_keeps_a_few() {
         on_a_thread_of_its_own(|| {
             let many: Vec<_> = (0..100).map(|_| CancelToken::new()).collect();
-            drop(many);
+            many.into_iter().for_each(CancelToken::recycle);
             let kept = super::SPARES.with(crate::sync::Spares::len);
             assert!((1..100).contains(&kept), "{kept}");
         });

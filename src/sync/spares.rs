@@ -39,8 +39,7 @@ impl<T> Spares<T> {
             return;
         }
         let Some(there) = Arc::get_mut(&mut gone) else { return };
-        let left = ::std::mem::replace(there, empty());
-        drop(left);
+        *there = empty();
         self.0.borrow_mut().push(gone);
     }
 
