@@ -36,6 +36,7 @@
 //! - [`Retry`] and [`Budget`]: try again, but never multiply an outage.
 //! - [`Context`], [`Deadline`], [`CancelToken`]: what ends a wait and what a job inherits.
 //! - [`wire`]: deadlines between processes, by header.
+//! - [`config`]: all of these as plain data, from a file too.
 //! - [`sizing`]: how many threads and how long a queue, with the arithmetic shown.
 //! - [`cpus`]: how many CPUs this process was really given, and on which of them workers stay.
 //! - [`Clock`] and [`ManualClock`]: tests of all this without sleeping.
@@ -117,6 +118,7 @@
 //! |---|---|
 //! | `http` | deadlines into and out of an `http::HeaderMap`, see [`wire`] |
 //! | `process` | `Context::spawn`: child processes that are killed when their context ends |
+//! | `serde` | [`config`] from files: unknown fields refused, durations in words |
 //! | `tokio-util` | `CancelToken::from_tokio` and `to_tokio`: either token cancels the other, without a runtime |
 
 #![cfg_attr(watertight_shuttle, allow(dead_code))] // what only loom's models look at
@@ -127,6 +129,7 @@ pub mod breaker;
 pub mod bulkhead;
 pub mod cancel;
 mod clock;
+pub mod config;
 pub mod context;
 pub mod cpus;
 pub mod deadline;

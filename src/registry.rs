@@ -35,6 +35,8 @@ impl Kept for Bulkhead {
 /// for [`residence`](Self::residence), the one that was asked for the longest time ago makes room. Without the minimum
 /// residence a flood of new keys would forget what the breakers of all the others know.
 ///
+/// For settings that all share but for some, as data or from a file, see [`RegistryConfig`](crate::config::RegistryConfig).
+///
 /// A compartment is in use while anybody has a handle of it, a call of it under way, or an [`Admission`](crate::Admission).
 ///
 /// # Examples
@@ -44,7 +46,7 @@ impl Kept for Bulkhead {
 /// use watertight::{Bulkhead, Context, Isolation, Recovery, Registry, Trip};
 ///
 /// let hosts: Registry<String> = Registry::new(500, |host: &String| {
-///     let permits = if host.starts_with("big") { 64 } else { 8 }; // one configuration, with exceptions
+///     let permits = if host.starts_with("big") { 64 } else { 8 }; // shared settings, with exceptions
 ///     Bulkhead::builder(host.clone(), Isolation::Permits(permits))
 ///         .breaker(Trip::consecutive(5), Recovery::after(Duration::from_secs(5)))
 ///         .timeout(Duration::from_secs(2))
@@ -81,11 +83,12 @@ pub enum RegistryError {
     Build(#[source] BuildError),
 }
 
-const RESIDENCE: Duration = Duration::from_secs(300);
+/// How long a compartment stays at least that nobody holds, unless it is said otherwise.
+pub const RESIDENCE: Duration = Duration::from_secs(300);
 
 impl<K: Hash + Eq + Clone> Registry<K> {
     /// At most `keys` compartments (at least one), each made by `build` when its key is first asked for. One that nobody
-    /// holds may make room after 300 s; see [`with`](Self::with) for another time.
+    /// holds may make room after [300 s](RESIDENCE); see [`with`](Self::with) for another time.
     pub fn new(keys: usize, build: impl Fn(&K) -> Result<Bulkhead, BuildError> + Send + Sync + 'static) -> Self {
         Self::with(keys, RESIDENCE, &Clock::system(), build)
     }

@@ -10,6 +10,11 @@ use watertight::bulkhead::{
     Admission, Admit, BulkheadBuilder, BulkheadState, CallHandle, Classified, Hedge, Idempotent,
 };
 use watertight::cancel::{Cancelled, DropGuard, Registration};
+use watertight::config::{
+    BreakerConfig, BudgetConfig, BulkheadConfig, BulkheadOverride, ConfigError, IsolationConfig, LimitConfig,
+    OnFullConfig, OrOff, PauseConfig, PoolConfig, RecoveryConfig, RegistryConfig, ResizableConfig, RetryConfig,
+    SlowConfig, Timeout, TripConfig, WindowConfig,
+};
 use watertight::context::{AlreadySet, Entered, OnEnd, Propagate, Sleep};
 use watertight::context::{ChannelError, Condition, Guarded, SocketGuard, Timed, Unsent};
 use watertight::cpus::{Granted, LimitedBy, Pin};
@@ -85,6 +90,10 @@ fn everything_public_is_send_sync_and_debug() {
     shared::<(Breaker, BreakerBuilder, BreakerSnapshot, Admitted<'_>, Trip, Recovery)>();
     shared::<(Workload, Recommendation, Bottleneck, ErlangC, Usl)>();
     shared::<(Registry<String>, RegistryError)>();
+    shared::<(BulkheadConfig, IsolationConfig, Timeout, PoolConfig, OnFullConfig, ResizableConfig, LimitConfig)>();
+    shared::<(BreakerConfig, TripConfig, SlowConfig, WindowConfig, RecoveryConfig)>();
+    shared::<(RetryConfig, PauseConfig, BudgetConfig)>();
+    shared::<(RegistryConfig, BulkheadOverride, OrOff<BreakerConfig>, ConfigError)>();
     shared::<(Admission, Hedge, CallHandle<u8, u8>, CallHandle<Lonely, Lonely>)>();
     shared::<(Bulkhead, BulkheadBuilder, BulkheadState, Isolation)>();
     shared::<(Idempotent<u8, u8>, Idempotent<Lonely, Lonely>, Classified<u8, u8>, Classified<Lonely, Lonely>)>();
@@ -151,6 +160,11 @@ fn futures_without_a_name_leave_what_made_them() {
         let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
         bulkhead.call_async(&Context::background(), async |_| Ok::<_, ()>(Lonely::new(1)))
     }
+    fn hedged() -> impl Future + Send + 'static {
+        let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
+        let hedge = Hedge::after(std::time::Duration::ZERO);
+        bulkhead.idempotent().call_hedged_async(&Context::background(), &hedge, async |_| Ok::<_, ()>(Lonely::new(1)))
+    }
     fn joined() -> impl Future + Send + 'static {
         let cx = Context::background();
         Partial::<Lonely>::new().join_async(&cx)
@@ -163,6 +177,7 @@ fn futures_without_a_name_leave_what_made_them() {
     leaves(joined());
     leaves(protected());
     leaves(protected_async());
+    leaves(hedged());
     leaves(wrapped());
     leaves(run());
     leaves(called());

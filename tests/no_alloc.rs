@@ -1,12 +1,14 @@
 //! What is said to be free of allocations is: a look at a token, a checkpoint, a clone of a context, a deadline's sums,
-//! a value that is received or sent without waiting, a permit, a breaker's calls and refusals, a retry's payment, a job
-//! without a handle. And what is said to cost so many does.
+//! a value that is received or sent without waiting, a permit, a breaker's calls and refusals, a retry's payment, a
+//! compartment's call on the caller's thread, a job without a handle. And what is said to cost so many does.
 //!
 //! One test, in a program of its own: the counter is the whole process's.
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::hint::black_box;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use watertight::permit::Share;
 use watertight::{
@@ -118,6 +120,8 @@ fn looks_checks_clones_and_deadlines_allocate_nothing() {
     permits_and_budgets_allocate_nothing();
     breakers_allocate_nothing();
     refusals_of_compartments_allocate_nothing();
+    calls_here_allocate_nothing();
+    calls_on_threads_allocate_once_an_attempt();
     jobs_allocate_so_much();
 }
 
@@ -234,6 +238,133 @@ fn refusals_of_compartments_allocate_nothing() {
     let fallbacks = || _ = black_box(full.fallback(RejectReason::ShuttingDown.into(), |_| Ok::<_, ()>(1)));
     assert_eq!(blocks(fallbacks), 0);
     held.success();
+}
+
+/// Pending so many times.
+struct Later(u8);
+
+impl Future for Later {
+    type Output = Result<(), ()>;
+    fn poll(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Poll::Pending
+            }
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// Waits until both threads of the compartment are at work: starting them allocates, and takes its time.
+fn both_are_there(it: &Bulkhead) {
+    let met = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let handles = [met.clone(), met].map(|met| {
+        let call = it.submit(&Context::background(), move |_| Ok::<_, ()>(met.wait().is_leader()));
+        call.unwrap_or_else(|refused| panic!("{refused}"))
+    });
+    for handle in handles {
+        handle.join().unwrap();
+    }
+}
+
+/// Whatever the context, the isolation and the face, and however the work ends: the call's context lies in the memory of the
+/// one before.
+fn calls_here_allocate_nothing() {
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    let time = ManualClock::new();
+    let plain = Context::background().with_clock(&time.clock());
+    let token = CancelToken::new();
+    let bound = plain.with_token(&token).with_timeout(minute * 10);
+    for isolation in [Isolation::Permits(2), Isolation::Threads(2)] {
+        let retry = Retry::constant(Duration::ZERO).attempts(2).budget(Budget::percent(100).burst(100));
+        let recovery = Recovery::after(second).growth(1.0).probe_timeout(second);
+        let build = || Bulkhead::builder("here", isolation.clone()).breaker(Trip::consecutive(50), recovery.clone());
+        let it = build().clock(&time.clock()).timeout(minute).retry(retry).build().unwrap();
+        if let Isolation::Threads(_) = isolation {
+            both_are_there(&it);
+        }
+        let judged = it.classify(|_: Result<&u8, &u8>| watertight::Class::Ignore);
+        for cx in [&Context::background(), &plain, &bound] {
+            let here = || {
+                assert_eq!(it.call_here(cx, |cx| Ok::<_, ()>(cx.check().is_ok())).ok(), Some(true));
+                assert!(it.call_here(cx, |_| Err::<(), _>(1)).is_err());
+                assert!(judged.call_here(cx, |_| Err(1)).is_err());
+                let mut runs = 0;
+                let again = it.idempotent().call_here(cx, |_| {
+                    runs += 1;
+                    if runs < 2 { Err(()) } else { Ok(()) }
+                });
+                assert!(again.is_ok());
+                // Within another call, of itself.
+                let nested = it.call_here(cx, |cx| it.call_here(cx, |_| Ok::<_, ()>(1)).map_err(drop));
+                assert_eq!(nested.ok(), Some(1));
+            };
+            assert_eq!(blocks(here), 0, "{isolation:?}, {cx:?}");
+            let ready = || {
+                let call = std::pin::pin!(it.call_async(cx, async |_cx| Ok::<_, ()>(())));
+                let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+                assert!(call.poll(&mut task).is_ready());
+            };
+            assert_eq!(blocks(ready), 0, "{isolation:?}, {cx:?}, awaited");
+            // Two at once, which are pending for a while and end in the order of their beginning.
+            let pending = || {
+                let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+                let call = || it.call_async(cx, |_cx| Later(2));
+                let (mut first, mut second) = (std::pin::pin!(call()), std::pin::pin!(call()));
+                for polls in 1..=3 {
+                    assert_eq!(first.as_mut().poll(&mut task).is_ready(), polls == 3);
+                    assert_eq!(second.as_mut().poll(&mut task).is_ready(), polls == 3);
+                }
+            };
+            assert_eq!(blocks(pending), 0, "{isolation:?}, {cx:?}, awaited and pending");
+        }
+        let probed = || {
+            for _ in 0..50 {
+                assert!(it.call_here(&plain, |_| Err::<(), _>(())).is_err());
+            }
+            time.advance(second);
+            assert_eq!(it.call_here(&plain, |cx| Ok::<_, ()>(cx.remaining())).ok(), Some(Some(second)));
+        };
+        assert_eq!(blocks(probed), 2, "{isolation:?}: the half-open breaker's table of probes, made and dropped");
+    }
+}
+
+/// The job's cell, with the closure and the result; for each attempt, retries included.
+fn calls_on_threads_allocate_once_an_attempt() {
+    const CALLS: usize = 200;
+    let minute = Duration::from_secs(60);
+    let retry = Retry::constant(Duration::ZERO).attempts(2);
+    let build =
+        Bulkhead::builder("threads", Isolation::Threads(2)).breaker(Trip::consecutive(50), Recovery::after(minute));
+    let it = build.timeout(minute).retry(retry).build().unwrap();
+    both_are_there(&it);
+    let plain = Context::background();
+    let bound = plain.with_token(&CancelToken::new()).with_timeout(minute);
+    for cx in [&plain, &bound] {
+        let called = asked_for(|| {
+            (0..CALLS).for_each(|n| assert_eq!(it.call(cx, move |_| Ok::<_, ()>(n)).ok(), Some(n)));
+        });
+        assert_eq!(called, CALLS, "{cx:?}");
+        let awaited = asked_for(|| {
+            (0..CALLS).for_each(|n| {
+                let call = it.call_blocking(cx, move |_| Ok::<_, ()>(n));
+                assert_eq!(futures::executor::block_on(call).ok(), Some(n));
+            });
+        });
+        assert_eq!(awaited, CALLS, "{cx:?}, awaited");
+        let retried = asked_for(|| {
+            (0..CALLS).for_each(|_| {
+                let mut runs = 0;
+                let call = it.idempotent().call(cx, move |_| {
+                    runs += 1;
+                    if runs < 2 { Err(()) } else { Ok(runs) }
+                });
+                assert_eq!(call.ok(), Some(2));
+            });
+        });
+        assert_eq!(retried, 2 * CALLS, "{cx:?}, retried");
+    }
 }
 
 /// How many blocks were asked for meanwhile, on any thread: the least of several tries.

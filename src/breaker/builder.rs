@@ -1,4 +1,4 @@
-//! [`BreakerBuilder`]: what a breaker is made of. All checks are in [`BreakerBuilder::validate`], at `build`.
+//! [`BreakerBuilder`]: what a breaker is made of. All checks are in [`BreakerBuilder::check`], at `build`.
 
 use super::holder::Inner;
 use super::{Breaker, Recovery, Trip};
@@ -91,11 +91,16 @@ impl BreakerBuilder {
     /// - [`BuildError::OutOfRange`]: a number outside the tables of [`Trip`] and [`Recovery`].
     /// - [`BuildError::Conflict`]: a window for [`Trip::consecutive`] alone, which has none.
     pub fn build(self) -> Result<Breaker, BuildError> {
-        self.validate()?;
+        self.check()?;
         Ok(Breaker(Arc::new(Inner::new(self.name, self.clock, self.observed, &self.trip, &self.recovery))))
     }
 
-    fn validate(&self) -> Result<(), BuildError> {
+    /// Whether it could be built.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn check(&self) -> Result<(), BuildError> {
         BuildError::check_name(&self.name)?;
         self.trip.validate()?;
         self.recovery.validate()

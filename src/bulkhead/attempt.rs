@@ -9,14 +9,14 @@
 use super::flow::Ended;
 use crate::breaker::Admitted;
 use crate::context::Context;
-use crate::error::Interrupted;
+use crate::error::{CancelCause, Interrupted};
 use crate::event::Class;
-use crate::sync::{Arc, Mutex, broken};
+use crate::sync::{Arc, Mutex, Spares, broken, thread_local};
 use std::time::Duration;
 
 /// Whether the caller changed its mind. A deadline that somebody has seen pass cancels the token too, and is something else.
 pub(super) fn given_up(cx: &Context) -> bool {
-    matches!(cx.token().cause(), Some(Interrupted::Cancelled(_)))
+    matches!(cx.cause(), Some(Interrupted::Cancelled(_)))
 }
 
 /// The breaker's leave for one attempt, if there is a breaker. Dropped before it was used it says nothing, not even
@@ -65,6 +65,40 @@ impl Drop for Leave {
     }
 }
 
+/// An attempt's own context: cancelled when the attempt is given up, and not when it has ended.
+pub(super) struct Own(Option<Context>);
+
+impl Own {
+    pub(super) fn of(cx: &Context) -> Self {
+        Self(Some(cx.brief_child()))
+    }
+
+    pub(super) fn cx(&self) -> Context {
+        self.0.clone().unwrap_or_default()
+    }
+
+    pub(super) fn ended_unless(self, runs: bool) {
+        if !runs {
+            self.ended();
+        }
+    }
+
+    pub(super) fn ended(mut self) {
+        if let Some(cx) = self.0.take() {
+            cx.recycle();
+        }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(cx) = self.0.take() {
+            cx.cancel_if_kept(CancelCause::Dropped);
+            cx.recycle();
+        }
+    }
+}
+
 pub(super) struct Attempt(Mutex<State>);
 
 struct State {
@@ -79,9 +113,24 @@ enum Phase {
     Abandoned,
 }
 
+thread_local! {
+    /// The memory of attempts that are gone.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
+    static SPARES: Spares<Attempt> = Spares::new();
+}
+
 impl Attempt {
+    fn with(leave: Option<Leave>) -> Self {
+        Self(Mutex::new(State { phase: Phase::Waiting, leave }))
+    }
+
     pub(super) fn new(leave: Leave) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { phase: Phase::Waiting, leave: Some(leave) })))
+        Spares::renew(SPARES.try_with(Spares::take).ok().flatten(), Self::with(Some(leave)))
+    }
+
+    /// It is over, for its caller too.
+    pub(super) fn recycle(this: Arc<Self>) {
+        let _ = SPARES.try_with(|spares| spares.keep(this, || Self::with(None)));
     }
 
     /// The worker is about to run the work. False: nobody wants it any more.

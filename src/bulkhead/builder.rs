@@ -3,13 +3,13 @@
 use super::resize::Size;
 use super::state::Figures;
 use super::{Bulkhead, Inner, Isolation};
-use crate::breaker::{Breaker, Recovery, Trip};
+use crate::breaker::{Breaker, BreakerBuilder, Recovery, Trip};
 use crate::clock::Clock;
 use crate::context::Inside;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
 use crate::permit::Limit;
-use crate::pool::Pool;
+use crate::pool::{Pool, PoolBuilder};
 use crate::retry::Retry;
 use crate::sync::{Arc, Shared, unique};
 use std::borrow::Cow;
@@ -153,6 +153,43 @@ impl BulkheadBuilder {
         }
     }
 
+    fn breaker_builder(&self) -> Option<BreakerBuilder> {
+        let (trip, recovery) = self.breaker.clone()?;
+        let builder = Breaker::builder(self.name.clone()).trip(trip).recovery(recovery).clock(&self.clock);
+        Some(builder.observed(self.observed.clone()))
+    }
+
+    fn pool_builder(&self, threads: usize) -> PoolBuilder {
+        let pool = Pool::builder(self.name.clone()).threads(threads).queue(self.queue).observed(self.observed.clone());
+        match self.most {
+            Some((most, longest)) => pool.resizable(most, longest),
+            None => pool,
+        }
+    }
+
+    /// Whether it makes sense, with nothing built and no thread started: for who reads settings and wants to know at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), but for what only the system can refuse.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use watertight::{Bulkhead, Isolation};
+    ///
+    /// let absurd = Bulkhead::builder("payments", Isolation::Threads(20_000)).no_timeout();
+    /// assert_eq!(absurd.check().unwrap_err().to_string(), "threads is 20000, must be 1 to 16384");
+    /// ```
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.validate()?;
+        self.breaker_builder().map_or(Ok(()), |builder| builder.check())?;
+        match self.isolation {
+            Isolation::Threads(threads) => self.pool_builder(threads).check(),
+            Isolation::Permits(permits) => Limit::builder(permits).build().map(drop),
+        }
+    }
+
     /// Builds it, starting its threads if it has any.
     ///
     /// # Errors
@@ -160,20 +197,9 @@ impl BulkheadBuilder {
     /// [`BuildError`] naming the field and what it takes; [`BuildError::Spawn`] if the system refuses a thread.
     pub fn build(self) -> Result<Bulkhead, BuildError> {
         let timeout = self.validate()?;
-        let breaker = self.breaker.map(|(trip, recovery)| {
-            let builder = Breaker::builder(self.name.clone()).trip(trip).recovery(recovery).clock(&self.clock);
-            builder.observed(self.observed.clone()).build()
-        });
-        let breaker = breaker.transpose()?;
+        let breaker = self.breaker_builder().map(BreakerBuilder::build).transpose()?;
         let (pool, at_once) = match self.isolation {
-            Isolation::Threads(threads) => {
-                let pool = Pool::builder(self.name.clone()).threads(threads).queue(self.queue);
-                let pool = match self.most {
-                    Some((most, longest)) => pool.resizable(most, longest),
-                    None => pool,
-                };
-                (Some(pool.observed(self.observed.clone()).build()?), threads)
-            }
+            Isolation::Threads(threads) => (Some(self.pool_builder(threads).build()?), threads),
             Isolation::Permits(permits) => (None, permits),
         };
         let limit = Limit::builder(at_once).build()?;

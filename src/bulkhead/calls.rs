@@ -152,7 +152,7 @@ impl Inner {
 }
 
 /// The caller's own code panicked on the caller's own thread or task: counted and told, the panic goes on.
-fn let_through<T, E>(result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
+pub(super) fn let_through<T, E>(result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
     match result {
         Err(CallError::Panicked(payload)) => payload.resume(),
         other => other,

@@ -3,7 +3,8 @@
 //!
 //! **Invariants.** 1. Every call that begins is counted once at its end, also when its future is dropped. 2. A refusal
 //! makes no context: until an attempt is about to wait or run, nothing is allocated. 3. A token paid for a retry that is
-//! then not entered goes back to the budget; dropped while the attempt is under way it counts as used. **Locking.** None.
+//! then not entered goes back to the budget; dropped while the attempt is under way it counts as used. 4. The call's context
+//! lies in the memory of an earlier one, and gives it back unless somebody has kept it. **Locking.** None.
 
 use super::Inner;
 use super::attempt::Leave;
@@ -40,15 +41,24 @@ impl<'a> Bounds<'a> {
 
     /// Tighter still, for an attempt that is a probe with a time-out of its own.
     pub(super) fn of_probe(&mut self, leave: &Leave) -> Option<Context> {
-        leave.timeout().map(|d| self.cx().with_timeout(d))
+        leave.timeout().map(|d| self.cx().briefly(d))
+    }
+}
+
+/// Whoever kept it has it; else its memory is the next call's (invariant 4).
+impl Drop for Bounds<'_> {
+    fn drop(&mut self) {
+        if let Some(bound) = self.bound.take() {
+            bound.recycle();
+        }
     }
 }
 
 /// A call under way: counted at its end (invariant 1), and what it paid for a retry that was never made paid back.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     inner: &'a Inner,
     /// An attempt has been entered and has ended.
-    entered: bool,
+    pub(super) entered: bool,
     /// An attempt is under way: who runs it counts it, if it is dropped there.
     running: bool,
     ended: bool,
@@ -56,7 +66,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn begin(inner: &'a Inner) -> Self {
+    pub(super) fn begin(inner: &'a Inner) -> Self {
         add(&inner.figures.requests);
         Self { inner, entered: false, running: false, ended: false, paid: None }
     }
@@ -83,7 +93,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn end<T, E>(mut self, result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
+    pub(super) fn end<T, E>(mut self, result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
         self.ended = true;
         self.inner.conclude(&result);
         result
@@ -126,6 +136,9 @@ impl Inner {
                     let (leave, place, w) = flow.take(&mut work);
                     let probe = bounds.of_probe(&leave);
                     let (back, ended) = run(attempt, leave, place, probe.as_ref().unwrap_or(bounds.cx()), w);
+                    if let Some(probe) = probe {
+                        probe.recycle();
+                    }
                     call.ran(&ended);
                     work = back;
                     flow.finished(ended, || pauses.next().filter(|_| work.is_some()), retry_time(&mut bounds, retry));

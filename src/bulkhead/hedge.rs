@@ -15,7 +15,6 @@ use super::state::add;
 use super::{Idempotent, Inner};
 use crate::context::Context;
 use crate::error::{CallError, CancelCause, Interrupted};
-use crate::event::Class;
 use crate::pool::JobHandle;
 use crate::retry::{Paid, Retry};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +22,8 @@ use crate::sync::{Arc, Shared};
 use std::fmt;
 use std::time::Duration;
 
-/// When the second attempt of a [hedged call](Idempotent::call_hedged) begins.
+/// When the second attempt of a hedged call ([`call_hedged`](Idempotent::call_hedged),
+/// [`call_hedged_async`](Idempotent::call_hedged_async)) begins.
 ///
 /// A cheap handle; clones of one that learns learn together: keep one beside the compartment.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ impl Hedge {
 
     /// Whether the first attempt took longer. That is all a quantile needs to know: it does not matter how much longer, and
     /// so what the loser would have taken is not missed.
-    fn learn(&self, late: bool) {
+    pub(super) fn learn(&self, late: bool) {
         let Kind::Quantile { delay, late: up, in_time: down } = &self.0 else { return };
         let by = if late { up } else { down };
         let next = |nanos: u64| Some(((nanos as f64 * by) as u64).clamp(LEAST, MOST));
@@ -192,7 +192,7 @@ where
         let (runner, of_worker) = (Runner::of(&self.race), attempt.clone());
         let job = move || {
             let work = move |cx: &Context| -> Gave<(), T, E> { judge.judged((None, f(cx))) };
-            let (_, ended) = inner.on_worker(&of_worker, number, work);
+            let (_, ended) = inner.on_worker(&of_worker, &Context::current(), number, work);
             runner.finished(ended);
         };
         let handle = running.into_slot().submit_in(job, cx);
@@ -202,8 +202,7 @@ where
     /// A second attempt, if there may be one.
     fn another(&self, cx: &Context) -> Option<Lane> {
         let inner = self.inner;
-        let busy = inner.queued() > 0 || inner.limit.waiting() > 0 || inner.limit.in_flight() >= inner.limit.permits();
-        if busy || cx.check().is_err() {
+        if inner.is_busy() || cx.check().is_err() {
             return None;
         }
         let leave = inner.admit().ok()?;
@@ -218,6 +217,11 @@ where
 }
 
 impl Inner {
+    /// Whether somebody waits or no permit is free: then nothing is begun that may as well not be.
+    pub(super) fn is_busy(&self) -> bool {
+        self.queued() > 0 || self.limit.waiting() > 0 || self.limit.in_flight() >= self.limit.permits()
+    }
+
     fn hedged<T, E, F>(this: &Arc<Self>, cx: &Context, hedge: &Hedge, judge: &Judge<T, E>, f: F) -> Ended<T, E>
     where
         F: Fn(&Context) -> Result<T, E> + Send + Sync + 'static,
@@ -239,11 +243,11 @@ impl Inner {
         let first = work.start(1, leave, running, cx, None);
         let (mut second, mut ended) = (None, work.race.wait(&cx.with_timeout(hedge.delay())));
         if ended.is_none() && cx.check().is_ok() {
-            hedge.learn(true);
+            hedge.late();
             second = if is_probe { None } else { work.another(cx) };
             ended = work.race.wait(cx);
-        } else if let Some(Ended::Returned(_, Class::Success | Class::Slow)) = &ended {
-            hedge.learn(false);
+        } else if let Some(ended) = &ended {
+            hedge.in_time(ended);
         }
         let why = match &ended {
             Some(_) => Interrupted::Cancelled(CancelCause::Dropped),

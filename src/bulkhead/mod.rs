@@ -18,6 +18,7 @@ mod drive;
 mod fallback;
 mod flow;
 mod hedge;
+mod hedge_async;
 mod idempotent;
 mod keyed;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
@@ -208,6 +209,10 @@ impl Bulkhead {
     /// # Panics
     ///
     /// A panic of `f` passes through; it counts as a failure and the permit is given back.
+    ///
+    /// # Performance
+    ///
+    /// Nothing is allocated, unless `f` keeps its context, or this call is made inside another compartment.
     ///
     /// # Examples
     ///

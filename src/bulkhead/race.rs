@@ -53,13 +53,7 @@ impl<T, E> Race<T, E> {
             running = self.running.lock();
         }
         running.attempts -= 1;
-        let refused = matches!(ended, Ended::Refused(_));
-        let before = running.failed.take();
-        // Invariant 1: what was entered stands against what was not.
-        let (now, other) = match before {
-            Some(before) if refused => (before, Some(ended)),
-            before => (ended, before),
-        };
+        let (now, other) = outcome(running.failed.take(), ended);
         let now = if running.decided {
             drop(running);
             drop_quietly((now, other));
@@ -84,8 +78,17 @@ impl<T, E> Race<T, E> {
     }
 }
 
+/// Of an attempt that has ended before and one that ends now: which stands, and the other. What was entered stands against
+/// what was not, and the later against the earlier (invariant 1).
+pub(super) fn outcome<T, E>(before: Option<Ended<T, E>>, now: Ended<T, E>) -> (Ended<T, E>, Option<Ended<T, E>>) {
+    match before {
+        Some(before) if matches!(now, Ended::Refused(_)) => (before, Some(now)),
+        before => (now, before),
+    }
+}
+
 /// Whether nothing better is to be waited for.
-fn is_enough<T, E>(ended: &Ended<T, E>) -> bool {
+pub(super) fn is_enough<T, E>(ended: &Ended<T, E>) -> bool {
     matches!(ended, Ended::Returned(_, Class::Success | Class::Slow | Class::Final | Class::Ignore))
 }
 

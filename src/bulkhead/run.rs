@@ -5,7 +5,7 @@
 //! its own.
 
 use super::Inner;
-use super::attempt::{Attempt, Leave};
+use super::attempt::{Attempt, Leave, Own};
 use super::calls::Gave;
 use super::classified::Judge;
 use super::flow::Ended;
@@ -77,8 +77,24 @@ impl Inner {
         Ended::Panicked(payload)
     }
 
-    /// As a future of the user's. At the end of the context it is dropped, and with that it has ended.
+    /// As a future of the user's, counted if it is dropped before it has ended.
     pub(super) async fn run_future<W, T, E, Fut: Future<Output = Result<T, E>>>(
+        &self,
+        attempt: u32,
+        leave: Leave,
+        running: Running,
+        cx: Context,
+        judge: &Judge<T, E>,
+        work: impl FnOnce(Context) -> (Option<W>, Fut),
+    ) -> Ran<W, T, E> {
+        let counted = Counted(self);
+        let ran = self.attempt_future(attempt, leave, running, cx, judge, work).await;
+        std::mem::forget(counted);
+        ran
+    }
+
+    /// As a future of the user's. At the end of the context it is dropped, and with that it has ended.
+    pub(super) async fn attempt_future<W, T, E, Fut: Future<Output = Result<T, E>>>(
         &self,
         attempt: u32,
         leave: Leave,
@@ -104,7 +120,6 @@ impl Inner {
                 return (None, ended);
             }
         };
-        let counted = Counted(self);
         let ended = {
             let mut future = pin!(cx.run(future));
             // A panic is caught at the poll, not at the drop that follows: an executor that catches it drops the future
@@ -122,7 +137,6 @@ impl Inner {
             };
             poll_fn(&mut poll).await
         };
-        std::mem::forget(counted);
         leave.tell(&ended, &cx);
         (back, ended)
     }
@@ -143,30 +157,51 @@ impl Inner {
     {
         let attempt = Attempt::new(leave);
         let (inner, of_worker) = (this.clone(), attempt.clone());
-        let job = move || inner.on_worker(&of_worker, number, work);
+        let job = move || inner.on_worker(&of_worker, &Context::current(), number, work);
         (attempt, running.into_slot().submit_in(job, cx))
+    }
+
+    /// The same for who waits for it there and then. The job carries its context itself and lets go of it before it has
+    /// ended, so that all that was made for the attempt, but for the job's own cell, can be used again by its caller.
+    fn start_own<W, T, E>(
+        this: &Arc<Self>,
+        number: u32,
+        leave: Leave,
+        running: Running,
+        own: &Own,
+        work: impl FnOnce(&Context) -> Gave<W, T, E> + Send + 'static,
+    ) -> (Arc<Attempt>, JobHandle<Ran<W, T, E>>)
+    where
+        W: Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let attempt = Attempt::new(leave);
+        let (inner, of_worker, cx) = (this.clone(), attempt.clone(), own.cx());
+        let job = move || inner.on_worker(&of_worker, &cx, number, work);
+        (attempt, running.into_slot().submit_in(job, &Context::background()).alone())
     }
 
     pub(super) fn on_worker<W, T, E>(
         &self,
         attempt: &Arc<Attempt>,
+        cx: &Context,
         number: u32,
         work: impl FnOnce(&Context) -> Gave<W, T, E>,
     ) -> Ran<W, T, E> {
-        let cx = Context::current();
         // Claimed by a wait nested in work of this compartment, it runs under that work's permit.
-        let permit = if self.holds_already() { Ok(None) } else { self.limit.acquire(&cx).map(Some) };
+        let permit = if self.holds_already() { Ok(None) } else { self.limit.acquire(cx).map(Some) };
         let may_run = permit.and_then(|permit| Ok(cx.check().map(|()| permit)?)); // invariant 3
         let _permit = match may_run {
             Ok(permit) if attempt.enter() => permit,
             refused => {
-                drop_quietly(work);
+                cx.in_scope(|| drop_quietly(work));
                 let reason = refused.err().unwrap_or(RejectReason::Cancelled(CancelCause::Dropped));
                 return (None, Ended::Refused(reason));
             }
         };
-        let (back, ended) = self.run_caught(number, &cx, work);
-        attempt.tell(&ended, &cx);
+        let (back, ended) = self.run_caught(number, cx, work);
+        attempt.tell(&ended, cx);
         (back, ended)
     }
 
@@ -184,13 +219,19 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let (attempt, mut handle) = Self::start(this, number, leave, running, cx, work);
+        let own = Own::of(cx);
+        let (attempt, mut handle) = Self::start_own(this, number, leave, running, &own, work);
         match handle.join_within(cx) {
-            Some(joined) => ran(joined),
+            Some(joined) => {
+                own.ended();
+                Attempt::recycle(attempt);
+                ran(joined)
+            }
             None => {
                 let why = cx.check().err().unwrap_or(Interrupted::DeadlinePassed);
                 let ended = attempt.abandon(why, cx);
-                handle.cancel_because(CancelCause::Dropped); // nobody waits for it: it stops at its next check
+                drop(own); // nobody waits for it: it stops at its next check
+                handle.shed(why);
                 (None, ended)
             }
         }
@@ -211,7 +252,8 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let (attempt, handle) = Self::start(this, number, leave, running, &cx, work);
+        let own = Own::of(&cx);
+        let (attempt, handle) = Self::start_own(this, number, leave, running, &own, work);
         let (mut handle, mut end) = (handle.cancel_on_drop(), cx.ended());
         let mut left = Left::new(this, number > 1, attempt, &cx);
         async move {
@@ -222,9 +264,15 @@ impl Inner {
             match first.await {
                 Ok(joined) => {
                     left.done();
+                    own.ended();
                     ran(joined)
                 }
-                Err(why) => (None, left.ended(why)),
+                Err(why) => {
+                    let ended = left.ended(why);
+                    drop(own); // nobody waits for it: it stops at its next check
+                    handle.shed(why);
+                    (None, ended)
+                }
             }
         }
     }
@@ -254,7 +302,9 @@ impl Left {
 
     /// It has ended by itself.
     pub(super) fn done(&mut self) {
-        drop(self.attempt.take());
+        if let Some((attempt, _)) = self.attempt.take() {
+            Attempt::recycle(attempt);
+        }
     }
 
     pub(super) fn ended<T, E>(&mut self, why: Interrupted) -> Ended<T, E> {

@@ -19,6 +19,7 @@ mod places;
 #[cfg(test)]
 mod probe;
 mod shield;
+mod spare;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
 #[cfg(all(feature = "tokio-util", not(watertight_loom)))]
@@ -59,22 +60,22 @@ use std::task::{self, Poll};
 /// shutdown.cancel();
 /// assert_eq!(request.check(), Err(Interrupted::Cancelled(CancelCause::Requested)));
 /// ```
-#[derive(Clone)]
-pub struct CancelToken(Option<Held>);
+pub struct CancelToken(Option<Arc<Node>>);
 
-/// One of those who hold a token.
-struct Held(Arc<Node>);
-
-impl Clone for Held {
+impl Clone for CancelToken {
     fn clone(&self) -> Self {
-        self.0.hold();
+        if let Some(node) = &self.0 {
+            node.hold();
+        }
         Self(self.0.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for CancelToken {
     fn drop(&mut self) {
-        self.0.let_go();
+        if let Some(node) = &self.0 {
+            node.let_go();
+        }
     }
 }
 
@@ -84,13 +85,21 @@ impl CancelToken {
         Self::of(Node::new())
     }
 
+    /// Lets go of a token that was made for a moment: its memory is the thread's next token's, unless somebody else has it.
+    pub(crate) fn recycle(mut self) {
+        if let Some(node) = self.0.take() {
+            node.let_go();
+            spare::keep(node);
+        }
+    }
+
     fn of(node: Arc<Node>) -> Self {
-        Self(Some(Held(node)))
+        Self(Some(node))
     }
 
     #[inline]
     fn node(&self) -> Option<&Arc<Node>> {
-        self.0.as_ref().map(|held| &held.0)
+        self.0.as_ref()
     }
 
     /// A token that is never cancelled and costs nothing. [`cancel`](Self::cancel) on it does nothing.

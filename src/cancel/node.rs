@@ -20,6 +20,7 @@ use super::fire::Fire;
 use super::others::{Callback, Other, Others};
 use super::parents::Parents;
 use super::places::{NOWHERE, Place, Places};
+use super::spare;
 use crate::error::Interrupted;
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, Waiter, broken};
@@ -64,7 +65,7 @@ impl Node {
     }
 
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self::make(None, Parents::None))
+        spare::place(Self::make(None, Parents::None))
     }
 
     /// What is born cancelled needs no parent.
@@ -366,7 +367,7 @@ impl Node {
 impl Inner {
     /// `fresh` in the allocation of the spare, if nobody looks at that one any more.
     fn renew(&mut self, fresh: Node) -> Arc<Node> {
-        let Some(mut spare) = self.spare.take() else { return Arc::new(fresh) };
+        let Some(mut spare) = self.spare.take() else { return spare::place(fresh) };
         match Arc::get_mut(&mut spare) {
             Some(node) => *node = fresh,
             None => return Arc::new(fresh),

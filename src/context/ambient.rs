@@ -73,11 +73,11 @@ impl Context {
         let cx = self.clone();
         async move {
             cx.check()?;
-            let mut ended = cx.ended();
+            let mut ended = None; // asked for when there is something to wait for
             let mut future = pin!(cx.wrap(future));
             poll_fn(|task| match future.as_mut().poll(task) {
                 Poll::Ready(output) => Poll::Ready(Ok(output)),
-                Poll::Pending => Pin::new(&mut ended).poll(task).map(Err),
+                Poll::Pending => Pin::new(ended.get_or_insert_with(|| cx.ended())).poll(task).map(Err),
             })
             .await
         }

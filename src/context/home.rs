@@ -11,13 +11,16 @@ use super::ambient::CURRENT;
 use super::token::Token;
 use super::{Context, Inner};
 use crate::cancel::CancelToken;
-use crate::sync::{Arc, thread_local};
+use crate::deadline::Deadline;
+use crate::error::CancelCause;
+use crate::sync::{Arc, Spares, thread_local};
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 thread_local! {
-    /// The allocation of the last job's context, emptied.
+    /// The memory of contexts that are gone.
     #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const")]
-    static SPARE: Cell<Option<Context>> = Cell::new(None);
+    static SPARES: Spares<Inner> = Spares::new();
 }
 
 /// A thread's own ambient context, below a token.
@@ -61,9 +64,9 @@ pub(crate) fn home_here() -> Option<Context> {
 /// The thread leaves home before its thread-locals go, of which some are the user's.
 impl Drop for Home {
     fn drop(&mut self) {
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        let _ = SPARES.try_with(Spares::clear);
         let left = CURRENT.try_with(|current| current.replace(Context::background()));
-        drop((spare, left));
+        drop(left);
     }
 }
 
@@ -135,37 +138,53 @@ impl Context {
         self.0.as_ref().is_some_and(|inner| inner.token.was_asked_for() || Arc::strong_count(inner) > 2)
     }
 
-    /// Calls `f` with a [`child`](Self::child) of this context, in the memory of the last one if nobody has kept that.
+    /// Calls `f` with a [`child`](Self::child) of this context, in the memory of one that is gone.
     pub(crate) fn as_child<T>(&self, f: impl FnOnce(&Context) -> T) -> T {
-        let mut inner = self.copied();
-        inner.own_token();
-        let spare = SPARE.try_with(Cell::take).ok().flatten().and_then(|spare| spare.0);
-        let child = Self(Some(match spare {
-            Some(mut spare) => match Arc::get_mut(&mut spare) {
-                Some(there) => {
-                    *there = inner;
-                    spare
-                }
-                None => Arc::new(inner),
-            },
-            None => Arc::new(inner),
-        }));
+        let child = self.brief_child();
         let done = f(&child);
-        if let Some(mut spare) = child.0 {
-            if let Some(there) = Arc::get_mut(&mut spare) {
-                let left = std::mem::replace(there, Inner::background());
-                let _ = SPARE.try_with(|kept| kept.set(Some(Self(Some(spare)))));
-                drop(left);
-            }
-        }
+        child.recycle();
         done
+    }
+
+    /// This context with a change, for who [gives the memory back](Self::recycle): it lies where another has lain, if this
+    /// thread has kept one.
+    pub(super) fn brief(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = self.copied();
+        change(&mut inner);
+        Self(Some(Spares::renew(SPARES.try_with(Spares::take).ok().flatten(), inner)))
+    }
+
+    /// A [`child`](Self::child).
+    pub(crate) fn brief_child(&self) -> Self {
+        self.brief(Inner::own_token)
+    }
+
+    /// Cancels it if anybody else has it or its token.
+    pub(crate) fn cancel_if_kept(&self, cause: CancelCause) {
+        let kept = |inner: &Arc<Inner>| inner.token.was_asked_for() || Arc::strong_count(inner) > 1;
+        if self.0.as_ref().is_some_and(kept) {
+            self.token().cancel_because(cause);
+        }
+    }
+
+    /// The same, ending `d` from now at the latest.
+    pub(crate) fn briefly(&self, d: Duration) -> Self {
+        let deadline = Deadline::after(self.now(), d);
+        self.brief(|inner| inner.tighten(deadline))
+    }
+
+    /// The end of a context: its memory is kept for the next on this thread, unless somebody else has the context too.
+    pub(crate) fn recycle(self) {
+        if let Some(gone) = self.0 {
+            let _ = SPARES.try_with(|spares| spares.keep(gone, Inner::background));
+        }
     }
 }
 
 #[cfg(all(test, not(watertight_loom)))]
 mod tests {
     use super::*;
-    use crate::error::{CancelCause, Interrupted};
+    use crate::error::Interrupted;
 
     #[test]
     fn what_one_job_cancels_or_keeps_is_not_the_next_ones() {

@@ -207,10 +207,11 @@ impl Context {
         })
     }
 
-    /// The same for work inside a compartment, ending after `timeout` at the latest.
+    /// The same for work inside a compartment, ending after `timeout` at the latest. For who
+    /// [gives the memory back](Self::recycle).
     pub(crate) fn within(&self, compartment: &Shared<Inside>, timeout: Option<Duration>) -> Self {
         let now = timeout.map(|timeout| (self.now(), timeout));
-        self.with(|inner| {
+        self.brief(|inner| {
             inner.inside = Some(match inner.inside.take() {
                 None => compartment.clone(),
                 // Said once: work that submits its successor from inside must not make a chain for ever.
@@ -308,6 +309,11 @@ impl Context {
         let Some(inner) = &self.0 else { return Ok(()) };
         inner.token.check()?;
         if inner.deadline.deadline().is_never() { Ok(()) } else { inner.check_deadline(inner.clock.now()) }
+    }
+
+    /// Why the token is cancelled, if it is. A token that nobody has asked for is not made for that.
+    pub(crate) fn cause(&self) -> Option<Interrupted> {
+        self.0.as_ref().and_then(|inner| inner.token.check().err())
     }
 
     /// Fires the token if the deadline has passed, as [`check`](Self::check) does.

@@ -22,6 +22,17 @@ pub(super) enum Token {
     Own { above: CancelToken, own: OnceLock<CancelToken> },
 }
 
+/// Who has asked for it has it still, or its memory is used again.
+impl Drop for Token {
+    fn drop(&mut self) {
+        if let Self::Own { own, .. } = self {
+            if let Some(token) = own.take() {
+                token.recycle();
+            }
+        }
+    }
+}
+
 impl Token {
     pub(super) fn inherited(token: CancelToken) -> Self {
         Self::Inherited(token)

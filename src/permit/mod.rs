@@ -79,6 +79,7 @@ pub struct Limit(Arc<Inner>);
 
 /// Who of those who wait for permits is served next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Order {
     /// Who came first; nobody is overtaken, and who needs many permits is not passed over for those who need few.
@@ -91,6 +92,7 @@ pub enum Order {
 
 /// What becomes of who asks for more permits than there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Oversize {
     /// It is refused at once, with [`TooLarge`](RejectReason::TooLarge); and so is who waits when the limit is made smaller

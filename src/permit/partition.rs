@@ -11,6 +11,7 @@ use std::fmt;
 /// Whatever the share, a partition goes beyond it while there are free permits that no other keeps; and the limit as a
 /// whole is never exceeded.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Share {
     /// What is idle of it is lent. **When the owner wants it back it waits for a borrower to be done**, before all those who

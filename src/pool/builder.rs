@@ -188,6 +188,15 @@ impl PoolBuilder {
         }
     }
 
+    /// Whether it makes sense, with no thread started.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), but for what only the system can refuse.
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.validate(self.threads.unwrap_or(1))
+    }
+
     /// Starts the threads, named `<pool>-<n>` within the 15 bytes that the kernel keeps.
     ///
     /// # Errors

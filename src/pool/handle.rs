@@ -39,11 +39,23 @@ pub struct JobHandle<T> {
     pub(super) job: Arc<dyn Job<T>>,
     polled: Option<Waiting<ResultWait<T>, ContextWait>>,
     cancel_on_drop: bool,
+    /// Nothing ends the wait but the job, and what the caller says.
+    alone: bool,
 }
+
+/// What nothing ends.
+static NEVER: Context = Context::background();
 
 impl<T> JobHandle<T> {
     pub(super) fn new(job: Arc<dyn Job<T>>) -> Self {
-        Self { job, polled: None, cancel_on_drop: false }
+        Self { job, polled: None, cancel_on_drop: false, alone: false }
+    }
+
+    /// For a job without a context in a pool that nobody stops: it is not waited for that the pool abandons it, for which all
+    /// who wait would meet at one token.
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
     }
 
     /// Waits for the end of the job. When it returns a value or a panic, the job's place in the pool is free again
@@ -109,6 +121,9 @@ impl<T> JobHandle<T> {
         if self.job.meta().shared.is_forked() && !self.job.latch().is_done() {
             return Some(Err(JobError::Abandoned));
         }
+        if self.alone {
+            return block_on(self.wait(), cx).ok();
+        }
         let own = self.ends().clone();
         let ended = if own.clock().is(cx.clock()) {
             block_on(self.wait(), &(cx, &own))
@@ -148,7 +163,11 @@ impl<T> JobHandle<T> {
     /// What ends the wait first: the job's own context, or, if it has none, that it is abandoned.
     fn ends(&self) -> &Context {
         let meta = self.job.meta();
-        if meta.cx.is_background() { &meta.shared.abandoned } else { &meta.cx }
+        match meta.cx.is_background() {
+            true if self.alone => &NEVER,
+            true => &meta.shared.abandoned,
+            false => &meta.cx,
+        }
     }
 
     /// What the wait for a running job ends at: its pool abandons it. Not before the job's own context has ended, so nobody
@@ -209,6 +228,11 @@ impl<T> JobHandle<T> {
     /// The job's [name](crate::pool::JobBuilder::name), if it has one.
     pub fn name(&self) -> Option<&str> {
         self.job.meta().name.as_deref()
+    }
+
+    /// Drops the job unrun if it is still queued.
+    pub(crate) fn shed(&self, why: Interrupted) {
+        self.job.shed(why);
     }
 
     /// Whether the job has ended, or was abandoned: its result is there or was taken.

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 
 /// Which of the sleeping workers a submit wakes.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Wake {
     /// The one that has slept shortest: its stack and its core are warm, and the others sleep on.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// How a pause is spread, so that callers who failed together do not come back together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Jitter {
     /// Exactly the pause. For tests, or for a caller who is alone.

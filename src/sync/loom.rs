@@ -109,6 +109,10 @@ impl<T> OnceLock<T> {
         if self.is_set.load(atomic::Ordering::Acquire) == 0 { None } else { self.cell.get() }
     }
 
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.cell.take()
+    }
+
     pub(crate) fn set(&self, value: T) -> Result<(), T> {
         let _setting = self.setting.lock();
         self.cell.set(value)?;

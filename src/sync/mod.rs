@@ -21,6 +21,7 @@ mod modelled;
 mod quietly;
 #[cfg(watertight_shuttle)]
 mod shuttle;
+mod spares;
 mod spin;
 #[cfg(not(watertight_loom))]
 mod std;
@@ -38,6 +39,7 @@ pub(crate) use self::modelled::{Condvar, Mutex, Parker, Unparker, look_after, na
 pub(crate) use self::quietly::{drop_quietly, quietly};
 #[cfg(watertight_shuttle)]
 pub(crate) use self::shuttle::*;
+pub(crate) use self::spares::Spares;
 pub(crate) use self::spin::Patience;
 pub use self::spin::Spin;
 #[cfg(not(watertight_loom))]

@@ -16,6 +16,7 @@ use ::std::sync::atomic::{AtomicU64, Ordering};
 /// | [`Brief`](Self::Brief) (default) | some microseconds | two wakes, unless the job is very short |
 /// | [`Adaptive`](Self::Adaptive) | 10 microseconds, up to 100 while that pays; one worker at a time | none, while calls follow one another closely |
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Spin {
     /// Sleeps at once.
