@@ -112,8 +112,11 @@ fn what_is_known_before_the_first_attempt_is_not_sent_even_through_an_open_circu
     let hedged =
         calls.clone().with_key("a").call_hedged(&Context::background(), &Hedge::after(SEC), |_| unreachable!());
     assert_eq!(hedged.unwrap(), 0);
+    let (cx, never) = (Context::background(), |_| async { unreachable!("it is known") });
+    let hedged = calls.clone().with_key("b").call_hedged_async(&cx, &Hedge::after(SEC), never);
+    assert_eq!(block_on(hedged).unwrap(), 1);
     let state = it.state();
-    assert_eq!((state.requests, state.attempts, state.succeeded, state.deduplicated), (9, 4, 9, 5));
+    assert_eq!((state.requests, state.attempts, state.succeeded, state.deduplicated), (10, 4, 10, 6));
     assert_eq!((budget.stats().firsts, state.amplification()), (4, 1.0));
     // What is not known is refused like any other, and without a key nobody is asked.
     let unknown = calls.clone().with_key("z").call_here(&Context::background(), ledger.work(&[])).unwrap_err();

@@ -84,7 +84,13 @@ impl<T, E> Idempotent<T, E> {
         Fut: Future<Output = Result<T, E>>,
     {
         let (inner, judge) = (self.bulkhead.0.clone(), self.judge.clone());
-        Inner::call_hedged_async(inner, cx.clone(), hedge.clone(), judge, f)
+        let (cx, hedge) = (judge.keyed.within(cx), hedge.clone());
+        async move {
+            match judge.keyed.known_at_once(&inner) {
+                Some(known) => Ok(known),
+                None => Inner::call_hedged_async(inner, cx, hedge, judge, f).await,
+            }
+        }
     }
 }
 
