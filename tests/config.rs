@@ -99,11 +99,13 @@ prop_compose! {
         ],
         timeout in of(duration()),
         (queue, fallbacks) in (of(0_usize..100_000), of(0_usize..100_000)),
+        resizable in of((0_usize..100_000, 0_usize..100_000)),
         breaker in of((trip().boxed(), recovery().boxed())),
         retry in of(retry().boxed()),
     ) -> BulkheadConfig {
         let mut config = BulkheadConfig::new(isolation, timeout.map_or(Timeout::Never, Timeout::After));
         (config.queue, config.fallbacks, config.retry) = (queue, fallbacks, retry);
+        config.resizable = resizable.map(|(threads, queue)| ResizableConfig { threads, queue });
         config.breaker = breaker.map(|(trip, recovery)| {
             let mut breaker = BreakerConfig::default();
             (breaker.trip, breaker.recovery) = (trip, recovery);
@@ -200,6 +202,12 @@ fn what_is_said_is_as_by_hand() {
     let retry = retry.budget(Budget::percent(20).burst(100).floor(5));
     let by_hand = Bulkhead::builder("b", Isolation::Threads(2)).queue(10).timeout(MS * 60_500).fallbacks(3);
     assert_eq!(shown(read.builder("b")), shown(by_hand.breaker(trip, recovery).retry(retry)));
+    let most: BulkheadConfig = toml::from_str(
+        "isolation = { threads = 2 }\nqueue = 1\ntimeout = '1s'\nresizable = { threads = 3, queue = 5 }",
+    )
+    .unwrap();
+    let by_hand = Bulkhead::builder("b", Isolation::Threads(2)).queue(1).timeout(SEC).resizable(3, 5);
+    assert_eq!(shown(most.builder("b")), shown(by_hand));
     let state = read.builder("b").build().unwrap().state();
     assert_eq!((state.limit, state.queue, state.breaker.is_some()), (2, 10, true));
 

@@ -103,6 +103,9 @@ pub struct BulkheadConfig {
     /// How many calls may wait.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub queue: Option<usize>,
+    /// How far a compartment of threads may be resized: [`BulkheadBuilder::resizable`].
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub resizable: Option<ResizableConfig>,
     /// When it stops calling, and how it comes back. An empty one is the defaults of [`Trip`](crate::Trip) and
     /// [`Recovery`](crate::Recovery).
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -118,7 +121,8 @@ pub struct BulkheadConfig {
 impl BulkheadConfig {
     /// With what must be given.
     pub fn new(isolation: IsolationConfig, timeout: impl Into<Timeout>) -> Self {
-        Self { isolation, timeout: timeout.into(), queue: None, breaker: None, retry: None, fallbacks: None }
+        let timeout = timeout.into();
+        Self { isolation, timeout, queue: None, resizable: None, breaker: None, retry: None, fallbacks: None }
     }
 
     /// A builder that is set so. Each has a budget of its own, if there is one: retries are paid for per compartment.
@@ -129,6 +133,7 @@ impl BulkheadConfig {
             Timeout::Never => builder.no_timeout(),
         };
         let builder = set(builder, self.queue, BulkheadBuilder::queue);
+        let builder = set(builder, self.resizable, |builder, most| builder.resizable(most.threads, most.queue));
         let builder = set(builder, self.fallbacks, BulkheadBuilder::fallbacks);
         let builder = set(builder, self.retry.as_ref(), |builder, retry| builder.retry(retry.retry()));
         set(builder, self.breaker.as_ref(), |builder, b| builder.breaker(b.trip.trip(), b.recovery.recovery()))

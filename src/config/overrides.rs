@@ -1,6 +1,6 @@
 //! What is different for one of many.
 
-use super::{BreakerConfig, BulkheadConfig, IsolationConfig, RetryConfig, Timeout};
+use super::{BreakerConfig, BulkheadConfig, IsolationConfig, ResizableConfig, RetryConfig, Timeout};
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub struct BulkheadOverride {
     /// So many calls may wait.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub queue: Option<usize>,
+    /// It may be resized so far.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub resizable: Option<ResizableConfig>,
     /// Another breaker, or `"off"`: none.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub breaker: Option<OrOff<BreakerConfig>>,
@@ -74,6 +77,7 @@ impl BulkheadOverride {
             isolation: self.isolation.unwrap_or(shared.isolation),
             timeout: self.timeout.unwrap_or(shared.timeout),
             queue: self.queue.or(shared.queue),
+            resizable: self.resizable.or(shared.resizable),
             breaker: OrOff::or(&self.breaker, &shared.breaker),
             retry: OrOff::or(&self.retry, &shared.retry),
             fallbacks: self.fallbacks.or(shared.fallbacks),
