@@ -141,7 +141,8 @@ impl Inner {
                     }
                     call.ran(&ended);
                     work = back;
-                    flow.finished(ended, || pauses.next().filter(|_| work.is_some()), retry_time(&mut bounds, retry));
+                    let next = || pauses.next().filter(|_| work.is_some());
+                    flow.finished(ended, next, || retry_time(&mut bounds, retry));
                 }
                 Step::Spend => flow.spent(call.spend(bounds.cx())),
                 Step::Sleep { failed, pause } => {
@@ -183,7 +184,8 @@ impl Inner {
                     let (back, ended) = run(attempt, leave, place, cx, w).await;
                     call.ran(&ended);
                     work = back;
-                    flow.finished(ended, || pauses.next().filter(|_| work.is_some()), retry_time(&mut bounds, retry));
+                    let next = || pauses.next().filter(|_| work.is_some());
+                    flow.finished(ended, next, || retry_time(&mut bounds, retry));
                 }
                 Step::Spend => flow.spent(call.spend(bounds.cx())),
                 Step::Sleep { failed, pause } => {

@@ -111,12 +111,13 @@ impl<A, P, T, E> Flow<A, P, T, E> {
         (admission, place, work)
     }
 
-    /// The attempt has ended. `pause`: how long until the next, if there is to be one; `left`: the time to the deadline.
+    /// The attempt has ended. `pause`: how long until the next, if there is to be one; `left`: the time to the deadline. Both are
+    /// asked only if it matters: that is a look at the clock.
     pub(super) fn finished(
         &mut self,
         ended: Ended<T, E>,
         pause: impl FnOnce() -> Option<Duration>,
-        left: Option<Duration>,
+        left: impl FnOnce() -> Option<Duration>,
     ) {
         let (result, class) = match ended {
             Ended::Returned(result, class) => (result, class),
@@ -137,7 +138,7 @@ impl<A, P, T, E> Flow<A, P, T, E> {
             }
         };
         self.step = match pause().map(|pause| pause.max(at_least)) {
-            Some(pause) if left.is_none_or(|left| pause < left) => {
+            Some(pause) if left().is_none_or(|left| pause < left) => {
                 self.attempt += 1;
                 self.pause = pause;
                 Step::Spend

@@ -114,7 +114,7 @@ proptest! {
                     prop_assert_eq!((before, attempt), (Step::Acquire, n));
                     prop_assert_eq!(flow.take(&mut Some(3)), (1, 2, 3));
                     entered += u32::from(now.ended != 3);
-                    flow.finished(ended(now, n), || now.pause.map(ms), now.left.map(ms));
+                    flow.finished(ended(now, n), || now.pause.map(ms), || now.left.map(ms));
                 }
                 Step::Spend => flow.spent(now.paid),
                 Step::Sleep { failed, pause: asked } => {
