@@ -183,7 +183,28 @@ fn a_memory_that_panics_is_its_callers_panic_and_nothing_leaks() {
     while it.state().running + it.state().queued > 0 {
         std::thread::yield_now();
     }
-    assert_eq!(it.breaker().unwrap().snapshot().counts.calls, it.state().attempts);
+    let state = it.state();
+    assert_eq!(it.breaker().unwrap().snapshot().counts.calls, state.attempts);
+    let refused = state.refused_full + state.refused_open + state.refused_ended + state.refused_other;
+    assert_eq!(state.requests, state.succeeded + state.failed + state.interrupted + refused, "{state:?}");
     let slots: Vec<_> = (0..3).map_while(|_| it.try_admit(&Context::background()).ok()).collect();
     assert_eq!(slots.len(), 2);
+}
+
+/// Also a memory that is itself behind the compartment: it is asked while the call holds nothing of it.
+#[test]
+fn a_memory_may_ask_through_the_same_compartment() {
+    let it = Bulkhead::builder("self", Isolation::Permits(1))
+        .retry(Retry::constant(Duration::ZERO).attempts(2))
+        .no_timeout()
+        .build()
+        .unwrap();
+    let (asked, inner) = (AtomicUsize::new(0), it.clone());
+    let calls = it.idempotent().with_key("k").unless_known(move |_| {
+        assert_eq!(inner.state().running, 0);
+        let known = || (asked.fetch_add(1, SeqCst) > 0).then_some(7).ok_or(());
+        inner.call_here(&Context::background(), |_| known()).ok()
+    });
+    assert_eq!(calls.call_here(&Context::background(), |_| Err("lost")).unwrap(), 7);
+    assert_eq!(it.state().deduplicated, 1);
 }

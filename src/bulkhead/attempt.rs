@@ -51,7 +51,7 @@ impl Leave {
             Ended::Returned(_, class @ (Class::Success | Class::Slow)) => admission.record_as(*class),
             Ended::Returned(..) if given_up(cx) => admission.ignore(),
             Ended::Returned(_, class) => admission.record_as(*class),
-            Ended::Interrupted(Interrupted::Cancelled(_)) | Ended::Refused(_) | Ended::Known(_) => admission.ignore(),
+            Ended::Interrupted(Interrupted::Cancelled(_)) | Ended::Refused(_) => admission.ignore(),
             Ended::Panicked(_) | Ended::Interrupted(Interrupted::DeadlinePassed) => admission.failure(),
         }
     }

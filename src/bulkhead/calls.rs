@@ -5,9 +5,6 @@
 
 use super::Inner;
 use super::classified::Judge;
-use super::flow::Ended;
-use super::run::Ran;
-use super::state::add;
 use crate::context::Context;
 use crate::error::CallError;
 use crate::event::Class;
@@ -44,12 +41,6 @@ impl Inner {
         self.retry.as_ref().filter(|_| again)
     }
 
-    /// An attempt that need not be made.
-    fn known<W, T, E>(&self, known: T) -> Ran<W, T, E> {
-        add(&self.figures.deduplicated);
-        (None, Ended::Known(known))
-    }
-
     pub(super) fn call<F, T, E>(
         this: &Arc<Self>,
         cx: &Context,
@@ -67,13 +58,10 @@ impl Inner {
             return this.on_this_thread(cx, again, judge, f, once);
         }
         let run = |n, leave, running, cx: &Context, f| {
-            if let Some(known) = judge.keyed.known_by(n) {
-                return this.known(known);
-            }
             let judge = judge.clone();
             Self::run_blocking(this, n, leave, running, cx, move |cx| judge.judged(once(f, cx)))
         };
-        this.drive(&cx.clone().captured(), this.retry(again), f, |_| this.on_threads(), run)
+        this.drive(&cx.clone().captured(), this.retry(again), judge, f, |_| this.on_threads(), run)
     }
 
     pub(super) async fn call_blocking<F, T, E>(
@@ -94,13 +82,10 @@ impl Inner {
         }
         let (this, judge) = (&this, &judge);
         let run = |n, leave, running, cx: Context, f| async move {
-            if let Some(known) = judge.keyed.known_by(n) {
-                return this.known(known);
-            }
             let judge = judge.clone();
             Self::run_awaited(this, n, leave, running, cx, move |cx| judge.judged(once(f, cx))).await
         };
-        this.drive_async(cx, this.retry(again), f, |_| ready(this.on_threads()), run).await
+        this.drive_async(cx, this.retry(again), judge, f, |_| ready(this.on_threads()), run).await
     }
 
     pub(super) fn on_this_thread<F, T, E>(
@@ -111,11 +96,9 @@ impl Inner {
         f: F,
         once: Once<F, T, E>,
     ) -> Result<T, CallError<E>> {
-        let run = |n, leave, running, cx: &Context, f| match judge.keyed.known_by(n) {
-            Some(known) => self.known(known),
-            None => self.run_here(n, leave, running, cx, |cx| judge.judged(once(f, cx))),
-        };
-        self.drive(cx, self.retry(again), f, |bounds| self.here(bounds), run)
+        let run =
+            |n, leave, running, cx: &Context, f| self.run_here(n, leave, running, cx, |cx| judge.judged(once(f, cx)));
+        self.drive(cx, self.retry(again), judge, f, |bounds| self.here(bounds), run)
     }
 
     pub(super) fn call_here<F, T, E>(
@@ -142,12 +125,9 @@ impl Inner {
     {
         let (this, judge) = (&*this, &judge);
         let run = |n, leave, running, cx: Context, f| async move {
-            match judge.keyed.known_by(n) {
-                Some(known) => this.known(known),
-                None => this.run_future(n, leave, running, cx, judge, move |cx| once(f, cx)).await,
-            }
+            this.run_future(n, leave, running, cx, judge, move |cx| once(f, cx)).await
         };
-        let_through(this.drive_async(cx, this.retry(again), f, |bounds| this.awaited(bounds), run).await)
+        let_through(this.drive_async(cx, this.retry(again), judge, f, |bounds| this.awaited(bounds), run).await)
     }
 }
 

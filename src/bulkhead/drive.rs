@@ -8,6 +8,7 @@
 
 use super::Inner;
 use super::attempt::Leave;
+use super::classified::Judge;
 use super::flow::{Ended, Flow, Step};
 use super::state::add;
 use crate::breaker::Breaker;
@@ -85,7 +86,7 @@ impl<'a> Call<'a> {
     /// An attempt has ended: used is what was paid for it, if it was entered.
     fn ran<T, E>(&mut self, ended: &Ended<T, E>) {
         self.running = false;
-        if !matches!(ended, Ended::Refused(_) | Ended::Known(_)) {
+        if !matches!(ended, Ended::Refused(_)) {
             self.entered = true;
             if let Some(paid) = self.paid.take() {
                 paid.used();
@@ -118,6 +119,7 @@ impl Inner {
         &self,
         cx: &Context,
         retry: Option<&Retry>,
+        judge: &Judge<T, E>,
         work: W,
         acquire: impl Fn(&mut Bounds<'_>) -> Result<P, RejectReason>,
         run: impl Fn(u32, Leave, P, &Context, W) -> (Option<W>, Ended<T, E>),
@@ -149,6 +151,7 @@ impl Inner {
                     self.retrying(failed, pause);
                     flow.slept(bounds.cx().sleep(pause));
                 }
+                Step::Ask => flow.asked(self.known(judge)),
                 Step::Done => return call.end(flow.into_result()),
             }
         }
@@ -159,6 +162,7 @@ impl Inner {
         &self,
         cx: Context,
         retry: Option<&Retry>,
+        judge: &Judge<T, E>,
         work: W,
         acquire: impl Fn(&mut Bounds<'_>) -> Got,
         run: impl Fn(u32, Leave, P, Context, W) -> Ran,
@@ -192,6 +196,7 @@ impl Inner {
                     self.retrying(failed, pause);
                     flow.slept(bounds.cx().sleep_async(pause).await);
                 }
+                Step::Ask => flow.asked(self.known(judge)),
                 Step::Done => return call.end(flow.into_result()),
             }
         }
@@ -207,6 +212,13 @@ impl Inner {
 
     pub(super) fn admit(&self) -> Result<Leave, RejectReason> {
         Ok(Leave::new(self.breaker.as_ref().map(Breaker::admit).transpose()?))
+    }
+
+    /// What is known of a call that would be tried again.
+    fn known<T, E>(&self, judge: &Judge<T, E>) -> Option<T> {
+        let known = judge.keyed.known()?;
+        add(&self.figures.deduplicated);
+        Some(known)
     }
 
     fn retrying(&self, attempt: u32, pause: Duration) {

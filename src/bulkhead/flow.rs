@@ -3,9 +3,9 @@
 //! so its tests use numbers.
 //!
 //! ```text
-//! admit ──► acquire ──► run ──► done
-//!   ▲                     │ judged a failure, an attempt left, and its pause fits the deadline
-//!   └── sleep ◄── spend ◄─┘
+//!   admit ──► acquire ──► run ──► done
+//!     ▲                     │ judged a failure, an attempt left, and its pause fits the deadline
+//!    ask ◄── sleep ◄── spend ◄─┘
 //! ```
 //!
 //! Breaker before place: nobody queues for a dependency known to be down. Place inside the attempt: nobody sleeps
@@ -24,9 +24,16 @@ use std::time::Duration;
 pub(super) enum Step {
     Admit,
     Acquire,
-    Run { attempt: u32 },
+    Run {
+        attempt: u32,
+    },
     Spend,
-    Sleep { failed: u32, pause: Duration },
+    Sleep {
+        failed: u32,
+        pause: Duration,
+    },
+    /// Whether the result is known meanwhile. Nothing is held.
+    Ask,
     Done,
 }
 
@@ -41,8 +48,6 @@ pub(super) enum Ended<T, E> {
     Interrupted(Interrupted),
     /// It was never entered, and never will be.
     Refused(RejectReason),
-    /// It was never entered, because this is known already.
-    Known(T),
 }
 
 impl<T, E> Ended<T, E> {
@@ -53,7 +58,6 @@ impl<T, E> Ended<T, E> {
             Self::Panicked(payload) => Err(CallError::Panicked(payload)),
             Self::Interrupted(why) => Err(CallError::Interrupted(why)),
             Self::Refused(reason) => Err(CallError::Rejected(reason)),
-            Self::Known(value) => Ok(value),
         }
     }
 }
@@ -152,7 +156,16 @@ impl<A, P, T, E> Flow<A, P, T, E> {
     }
 
     pub(super) fn slept(&mut self, slept: Result<(), Interrupted>) {
-        self.step = if slept.is_ok() { Step::Admit } else { Step::Done };
+        self.step = if slept.is_ok() { Step::Ask } else { Step::Done };
+    }
+
+    /// What is known needs no attempt.
+    pub(super) fn asked(&mut self, known: Option<T>) {
+        self.step = Step::Admit;
+        if let Some(known) = known {
+            self.outcome = Some(Ok(known));
+            self.step = Step::Done;
+        }
     }
 
     /// Invariant 1: an earlier attempt's own result stands.

@@ -1,7 +1,7 @@
 //! What an [`Idempotent`] knows of its call beside the work: its key, and what is known of it already.
 //!
-//! **Invariants.** 1. What is known is asked for on the caller's own thread or task, before the first attempt, holding
-//! nothing, and before each retry. 2. What is known needs no attempt: none is counted, the breaker hears nothing, and what
+//! **Invariants.** 1. What is known is asked for on the caller's own thread or task, holding nothing: before the first
+//! attempt, and before each retry, after its pause. 2. What is known needs no attempt: none is counted, the breaker hears nothing, and what
 //! was paid for a retry goes back. **Locking.** None.
 
 use super::state::add;
@@ -30,12 +30,7 @@ impl<T> Keyed<T> {
         memory(self.key.as_ref()?)
     }
 
-    /// The same before an attempt that is not the first.
-    pub(super) fn known_by(&self, attempt: u32) -> Option<T> {
-        if attempt > 1 { self.known() } else { None }
-    }
-
-    /// And before the first: then it is a call that has ended well.
+    /// The same before the first attempt: then it is a call that has ended well.
     pub(super) fn known_at_once(&self, inner: &Inner) -> Option<T> {
         let known = self.known()?;
         add(&inner.figures.requests);
@@ -94,7 +89,7 @@ impl<T, E> Idempotent<T, E> {
     }
 
     /// Asks `memory` whether the effect of the call's [key](Self::with_key) has been had already: before the first attempt, and
-    /// before each retry, because what answered too late may have answered by then. What it gives is the call's value; then
+    /// before each retry, after its pause, because what answered too late may have answered by then. What it gives is the call's value; then
     /// nothing is sent, no place is taken, and the breaker hears nothing. Without a key it is not asked.
     ///
     /// It is asked on the caller's thread, or where the future is polled, so it must not block there for long; whoever has

@@ -98,7 +98,7 @@ proptest! {
             let step = flow.next();
             match step {
                 Step::Admit => {
-                    if let Step::Sleep { .. } = before {
+                    if let Step::Ask = before {
                         match at.next() {
                             Some(next) => (now, n) = next,
                             None => break None,
@@ -121,6 +121,7 @@ proptest! {
                     prop_assert_eq!((failed, Some(asked)), (n, pause(now).map(ms)));
                     flow.slept(if now.slept { Ok(()) } else { Err(Interrupted::DeadlinePassed) });
                 }
+                Step::Ask => flow.asked(None),
                 Step::Done => break Some(flow.into_result()),
             }
             before = step;

@@ -3,6 +3,7 @@
 use super::job::InlineJob;
 use super::ring::{Empty, Ring};
 use super::{Queue, Wake};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::model::{model, spawn, twin, wide_model};
 use crate::sync::{Condvar, Mutex, Spin, look_so_often, moment};
 use loom::alloc::Track;
@@ -62,6 +63,34 @@ fn loom_a_cell_is_touched_by_one_thread_at_a_time_around_a_ring_of_one_and_of_tw
         twin("ring: a cell is called filled before it is", move || around(cells));
         twin("ring: a cell is called free before it is", move || around(cells));
     }
+}
+
+/// Of two who push, the one who was admitted later may be first, and only that one knows of the pop that made room.
+fn admitted_earlier() {
+    let (ring, freed) = (Arc::new(Ring::new(2)), Arc::new(AtomicU64::new(0)));
+    push(&ring, 0);
+    let worker = {
+        let (ring, freed) = (ring.clone(), freed.clone());
+        spawn(move || {
+            let popped = pop(&ring, 1);
+            freed.store(1, Ordering::Release);
+            popped
+        })
+    };
+    let later = {
+        let ring = ring.clone();
+        spawn(move || freed.load(Ordering::Acquire) == 1 && ring.push(numbered(1)).is_ok())
+    };
+    assert!(ring.push(numbered(2)).is_ok(), "it was admitted");
+    let both = later.join().unwrap();
+    assert_eq!(worker.join().unwrap(), [0]);
+    assert_eq!(pop(&ring, 1 + usize::from(both)).len(), 1 + usize::from(both));
+}
+
+#[test]
+fn loom_who_was_admitted_finds_room_whoever_has_pushed_since() {
+    model("who was admitted finds room, whoever has pushed since", admitted_earlier);
+    twin("ring: a push reads the tail relaxed", admitted_earlier);
 }
 
 /// Two push and two pop.

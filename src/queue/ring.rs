@@ -79,7 +79,9 @@ impl<C> Ring<C> {
 
     /// Queues the job behind all others; true if a sleeper wants a wake for it. Given back if the ring is closed or full.
     pub(super) fn push(&self, job: InlineJob<C>) -> Result<bool, InlineJob<C>> {
-        let mut tail = self.tail.0.load(Ordering::Relaxed);
+        // Acquire, each time: who sees where a later push has come to also sees the pops that made room for that.
+        let order = if broken("ring: a push reads the tail relaxed") { Ordering::Relaxed } else { Ordering::Acquire };
+        let mut tail = self.tail.0.load(order);
         let mut turn = 0;
         loop {
             if tail & CLOSED != 0 && !broken("ring: a closed one takes jobs") {
@@ -90,7 +92,7 @@ impl<C> Ring<C> {
             let stamp = cell.stamp.load(Ordering::Acquire);
             if stamp == at {
                 let moved = (self.after(at) << FLAGS) | (tail & CLOSED);
-                match self.tail.0.compare_exchange_weak(tail, moved, Ordering::AcqRel, Ordering::Relaxed) {
+                match self.tail.0.compare_exchange_weak(tail, moved, Ordering::AcqRel, order) {
                     Ok(_) => {
                         self.fill(cell, at, job);
                         return Ok(tail & WAKE != 0);
@@ -104,7 +106,7 @@ impl<C> Ring<C> {
             }
             // Another push was faster, or the job of a lap ago is just being taken out of this cell.
             moment(&mut turn);
-            tail = self.tail.0.load(Ordering::Relaxed);
+            tail = self.tail.0.load(order);
         }
     }
 

@@ -17,8 +17,10 @@ pub(crate) fn counted<T: ?Sized>(there: Arc<T>) -> Arc<T> {
 
 /// Writes a word that nobody else writes; who then [looks](look_after) at another word, and whoever writes that and looks at
 /// this one with a `SeqCst` fence between, cannot both miss the other. One exchange, on most machines cheaper than a store and
-/// a fence. The model, which knows no `SeqCst` accesses, has the fence: by the rules of the language either will do, because
-/// the exchange, the look and the other side's fence are all in the one order of `SeqCst`.
+/// a fence: the exchange, the look and the other side's fence are all in the one order of `SeqCst`.
+///
+/// It orders that look and no other: before any further word a fence is needed. The model, which knows no `SeqCst` accesses,
+/// has the fence here, so it does not see where one is missing after the look.
 #[inline]
 pub(crate) fn say(word: &atomic::AtomicU64, value: u64) {
     word.swap(value, atomic::Ordering::SeqCst);

@@ -18,6 +18,9 @@ impl Places {
         if broken("places: what is taken is counted before what is back") {
             return self.taken() == self.count_back() + aside;
         }
+        // Of two who give the last two back and see somebody wait, one at least sees what the other has said: `say` orders a
+        // look at `attention` only.
+        fence(Ordering::SeqCst);
         let back = self.count_back() + aside;
         back == self.taken()
     }
