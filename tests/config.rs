@@ -443,6 +443,11 @@ fn what_makes_no_sense_for_some_key_is_found_when_the_registry_is_made() {
     assert!(with("[overrides.odd]\nisolation = { permits = 0 }").1.contains("is 0, must be 1"));
     assert!(with("[overrides.odd]\nbreaker = { trip = { consecutive = 0 } }").1.starts_with("consecutive is 0"));
     assert!(with("[overrides.'']\nqueue = 1").1.ends_with("must not be empty"));
+    for absurd in ["0s", "2d", "5M"] {
+        let absurd: RegistryConfig = toml::from_str(&HOSTS.replace("'1m'", &format!("'{absurd}'"))).unwrap();
+        let refused = absurd.check().unwrap_err().source.to_string();
+        assert!(refused.ends_with("must be above 0 and at most one day"), "{refused}");
+    }
     let none: RegistryConfig = toml::from_str(&HOSTS.replace("keys = 2", "keys = 0")).unwrap();
     assert_eq!(none.check().unwrap_err().source.to_string(), "keys is 0, must be 1 or more");
     let absurd: RegistryConfig = toml::from_str(&HOSTS.replace("'2s'", "'2 days'")).unwrap();

@@ -208,3 +208,11 @@ fn a_memory_may_ask_through_the_same_compartment() {
     assert_eq!(calls.call_here(&Context::background(), |_| Err("lost")).unwrap(), 7);
     assert_eq!(it.state().deduplicated, 1);
 }
+
+#[test]
+fn two_parts_of_two_wholes_have_two_keys() {
+    let key = |whole: &str, part: &str| IdempotencyKey::new(whole).child(part);
+    assert_ne!(IdempotencyKey::new("a").child("b").child("c"), key("a", "b/c"));
+    assert_ne!(key("a", "b/c"), key("a", "b%2Fc"));
+    assert_eq!(key("a", "b"), key("a", "b"));
+}

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
-use std::task::{Context as Task, Poll, Waker};
+use std::task::{Context as Task, Poll, Wake, Waker};
 use std::time::Duration;
 use watertight::bulkhead::BulkheadBuilder;
 use watertight::permit::Quota;
-use watertight::{Bulkhead, CallError, Context, Isolation, Limit, RejectReason};
+use watertight::{Bulkhead, CallError, Context, Isolation, Limit, Pool, RejectReason};
 
 fn plain(isolation: Isolation) -> BulkheadBuilder {
     Bulkhead::builder("resized", isolation).timeout(Duration::from_secs(3_600))
@@ -134,4 +134,36 @@ fn a_compartment_follows_a_quota_of_registered_workers() {
         it.resize(quota.permits(), 0).unwrap();
         assert_eq!(it.state().limit, permits);
     }
+}
+
+/// A waker is the executor's code: it may call what has woken it.
+#[test]
+fn a_waker_may_resize() {
+    struct Resizes<F: Fn()>(F, AtomicUsize);
+    impl<F: Fn() + Send + Sync> Wake for Resizes<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+            self.1.fetch_add(1, SeqCst);
+        }
+    }
+    let it = plain(Isolation::Permits(1)).queue(2).build().unwrap();
+    let cx = Context::background();
+    let held = it.admit(&cx).unwrap();
+    let again = it.clone();
+    let waker = Arc::new(Resizes(move || again.resize(3, 2).unwrap(), AtomicUsize::new(0)));
+    let mut wait = it.admit_async(&cx);
+    assert!(Pin::new(&mut wait).poll(&mut Task::from_waker(&waker.clone().into())).is_pending());
+    it.resize(2, 2).unwrap();
+    assert_eq!((waker.1.load(SeqCst), it.state().limit), (1, 3));
+    drop((held, wait));
+
+    let pool = Pool::builder("resized").threads(1).queue(0).resizable(2, 4).build().unwrap();
+    let held = pool.reserve().unwrap();
+    let again = pool.clone();
+    let waker = Arc::new(Resizes(move || again.resize(1, 4).unwrap(), AtomicUsize::new(0)));
+    let mut wait = pool.reserve_async();
+    assert!(Pin::new(&mut wait).poll(&mut Task::from_waker(&waker.clone().into())).is_pending());
+    pool.resize(1, 1).unwrap();
+    assert_eq!((waker.1.load(SeqCst), pool.stats().queue), (1, 4));
+    drop((held, wait));
 }

@@ -8,8 +8,8 @@ use super::builder::MAX_QUEUE;
 use super::{Bulkhead, Inner};
 use crate::error::BuildError;
 use crate::permit::Limit;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, Waiter};
 
 /// How many may wait, and who changes the sizes.
 pub(super) struct Size {
@@ -51,27 +51,34 @@ impl Bulkhead {
     /// # Ok::<(), watertight::BuildError>(())
     /// ```
     pub fn resize(&self, at_once: usize, queue: usize) -> Result<(), BuildError> {
-        let inner = &*self.0;
-        let _one_at_a_time = inner.size.resizing.lock();
-        match &inner.pool {
-            Some(pool) => {
-                let resized = pool.resize(at_once, queue);
-                let stats = pool.stats();
-                inner.sized(stats.threads, stats.queue)?; // invariant 2
-                resized
-            }
-            None if queue > MAX_QUEUE => Err(BuildError::out_of_range("queue", queue, "0 to 1048576")),
-            None => {
-                inner.sized(at_once, queue)?;
-                inner.places.resize(at_once.saturating_add(queue).min(Limit::MAX))
-            }
-        }
+        let mut woken = Vec::new();
+        let resized = self.0.resized(at_once, queue, &mut woken);
+        Waiter::wake_all(woken); // a waker is not run under our lock
+        resized
     }
 }
 
 impl Inner {
-    fn sized(&self, at_once: usize, queue: usize) -> Result<(), BuildError> {
-        self.limit.resize(at_once)?;
+    fn resized(&self, at_once: usize, queue: usize, woken: &mut Vec<Waiter>) -> Result<(), BuildError> {
+        let _one_at_a_time = self.size.resizing.lock();
+        match &self.pool {
+            Some(pool) => {
+                let resized = pool.resized(at_once, queue, woken);
+                let stats = pool.stats();
+                self.sized(stats.threads, stats.queue, woken)?; // invariant 2
+                resized
+            }
+            None if queue > MAX_QUEUE => Err(BuildError::out_of_range("queue", queue, "0 to 1048576")),
+            None => {
+                self.sized(at_once, queue, woken)?;
+                woken.extend(self.places.resized(at_once.saturating_add(queue).min(Limit::MAX))?);
+                Ok(())
+            }
+        }
+    }
+
+    fn sized(&self, at_once: usize, queue: usize, woken: &mut Vec<Waiter>) -> Result<(), BuildError> {
+        woken.extend(self.limit.resized(at_once)?);
         self.size.queue.store(queue, Ordering::Relaxed);
         Ok(())
     }

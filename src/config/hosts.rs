@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+const ONE_DAY: Duration = Duration::from_secs(86_400);
+
 /// What a [`Registry`] is made of: how many keys, and what their compartments share; with overrides by key.
 ///
 /// A compartment is named by its key, cut to the 64 bytes that a name may have.
@@ -49,7 +51,7 @@ use std::time::Duration;
 pub struct RegistryConfig {
     /// How many keys there may be, at least 1.
     pub keys: usize,
-    /// How long a compartment stays at least that nobody holds.
+    /// How long a compartment stays at least that nobody holds: above 0 and at most one day.
     #[cfg_attr(
         feature = "serde",
         serde(default, with = "super::text::maybe", skip_serializing_if = "Option::is_none")
@@ -87,6 +89,13 @@ impl RegistryConfig {
         if self.keys == 0 {
             let (value, allowed) = (self.keys.to_string(), "1 or more".into());
             return Err(ConfigError { key: None, source: BuildError::OutOfRange { field: "keys", value, allowed } });
+        }
+        if let Some(residence) = self.residence.filter(|d| d.is_zero() || *d > ONE_DAY) {
+            let (value, allowed) = (format!("{residence:?}"), "above 0 and at most one day".into());
+            return Err(ConfigError {
+                key: None,
+                source: BuildError::OutOfRange { field: "residence", value, allowed },
+            });
         }
         self.shared.builder("shared").check().map_err(|source| ConfigError { key: None, source })?;
         self.overrides.keys().try_for_each(|key| {

@@ -16,7 +16,7 @@
 //!
 //! # In a file
 //!
-//! With the feature `serde` all of them can be read and written in any format that serde knows. Unknown fields are refused, so
+//! With the feature `serde` all of them can be read and written in any format that says what is what, like TOML, JSON or YAML. Unknown fields are refused, so
 //! a misspelt one is found when the program starts. Durations are text with a unit, such as `"250ms"`, `"5s"` or `"1h 30m"`;
 //! choices are a name, `pin = "cores"`, or a name with what belongs to it, `isolation = { threads = 20 }`.
 //!

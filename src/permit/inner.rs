@@ -119,7 +119,7 @@ impl Inner {
 
     fn refusal(&self, turns: &Turns<Waiter>, part: usize, n: u64, seen: Seen) -> RejectReason {
         if n > MAX || turns.is_too_large(part, n, seen.limit()) {
-            return too_large(n, seen.limit());
+            return too_large(n, turns.most(part, seen.limit()));
         }
         RejectReason::Full { limit: seen.limit() as usize, waiting: turns.waiting() }
     }
@@ -134,7 +134,7 @@ impl Inner {
         let mut turns = self.turns.lock();
         let seen = self.word.raise_line();
         let decided = if n > MAX || turns.is_too_large(part, n, seen.limit()) {
-            Err(too_large(n, seen.limit()))
+            Err(too_large(n, turns.most(part, seen.limit())))
         } else if turns.may_take(part, n, seen.limit(), seen.out()) {
             self.word.take(n);
             turns.took(part, n);
@@ -249,15 +249,14 @@ impl Inner {
         }
     }
 
-    pub(super) fn resize(&self, limit: u64) {
+    #[must_use = "they wait"]
+    pub(super) fn resize(&self, limit: u64) -> Vec<Waiter> {
         let mut turns = self.turns.lock();
         self.word.set_limit(limit);
-        let away = turns.resize(limit);
-        self.waiting.fetch_sub(away.len(), Ordering::Relaxed);
-        let served = self.serve(&mut turns);
-        drop(turns);
-        Waiter::wake_all(away);
-        Waiter::wake_all(served);
+        let mut woken = turns.resize(limit);
+        self.waiting.fetch_sub(woken.len(), Ordering::Relaxed);
+        woken.extend(self.serve(&mut turns));
+        woken
     }
 
     pub(super) fn seen(&self) -> Seen {

@@ -25,7 +25,7 @@ pub use wait::Acquire;
 
 use crate::context::Context;
 use crate::error::{BuildError, RejectReason};
-use crate::sync::Arc;
+use crate::sync::{Arc, Waiter};
 use crate::wait::block_on;
 use inner::Inner;
 use std::fmt;
@@ -291,8 +291,12 @@ impl Limit {
     ///
     /// [`BuildError::OutOfRange`] for 0 or a number beyond the range; nothing is changed then.
     pub fn resize(&self, permits: usize) -> Result<(), BuildError> {
-        self.0.resize(check(permits)?);
-        Ok(())
+        self.resized(permits).map(Waiter::wake_all)
+    }
+
+    /// The same for who holds a lock: whom to wake after it.
+    pub(crate) fn resized(&self, permits: usize) -> Result<Vec<Waiter>, BuildError> {
+        Ok(self.0.resize(check(permits)?))
     }
 
     /// The limit.

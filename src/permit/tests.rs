@@ -141,6 +141,13 @@ fn clones_share_and_dropped_futures_leave_nothing_behind() {
 }
 
 #[test]
+fn of_what_others_keep_for_themselves_a_refusal_does_not_speak() {
+    let limit = Limit::builder(10).partition("a", Share::Kept(0.6)).partition("b", Share::Kept(0.2)).build().unwrap();
+    let refused = limit.try_acquire_many(5).unwrap_err();
+    assert_eq!(refused, RejectReason::TooLarge { asked: 5, limit: 2 }, "eight of ten are kept for others");
+}
+
+#[test]
 fn one_item_larger_than_the_limit_is_refused_or_runs_alone() {
     // bazel-remote#908: one item larger than the byte budget waits for ever.
     let cx = Context::background();

@@ -86,7 +86,7 @@ impl<W> Turns<W> {
     }
 
     /// The most that this part can ever have at once.
-    fn most(&self, part: usize, limit: u64) -> u64 {
+    pub(super) fn most(&self, part: usize, limit: u64) -> u64 {
         let kept = self.others(part).filter(|p| p.kept).map(|p| p.owns).sum();
         limit.saturating_sub(kept)
     }
@@ -207,7 +207,8 @@ impl<W> Turns<W> {
             let places: Vec<_> =
                 self.parts[i].line.iter().filter(|(_, (n, _))| too_large(*n)).map(|(place, _)| *place).collect();
             self.waiting -= places.len();
-            self.away.extend(places.iter().map(|place| (*place, limit)));
+            let most = self.most(i, limit);
+            self.away.extend(places.iter().map(|place| (*place, most)));
             let line = &mut self.parts[i].line;
             away.extend(places.iter().filter_map(|place| line.remove(place)).map(|(_, who)| who));
         }

@@ -335,15 +335,16 @@ impl Places {
 
     /// From now on there are so many places, no more than the capacity. Of more that are in use, each is gone when it comes
     /// back: nobody in line is served before that.
-    pub(super) fn resize(&self, places: usize) {
+    #[must_use = "whom to wake"]
+    pub(super) fn resize(&self, places: usize) -> Vec<Waiter> {
         let mut state = self.state.lock();
         if state.closed {
-            return;
+            return Vec::new();
         }
         let less = self.capacity - (places as u64).min(self.capacity);
         self.less.swap(less, Ordering::Relaxed);
         if broken("places: a smaller size is only written down") {
-            return;
+            return Vec::new();
         }
         let now = state.aside + state.debt;
         if less >= now {
@@ -358,10 +359,9 @@ impl Places {
         self.submitters.taken.fetch_or(LINE, Ordering::AcqRel);
         self.attention.0.fetch_or(LINE, Ordering::AcqRel);
         fence(Ordering::SeqCst); // invariant 3
-        let served = if broken("places: who resizes serves nobody") { Vec::new() } else { self.serve(&mut state) };
-        let idlers = self.idlers(&mut state);
-        drop(state);
-        Waiter::wake_all(served.into_iter().chain(idlers));
+        let mut woken = if broken("places: who resizes serves nobody") { Vec::new() } else { self.serve(&mut state) };
+        woken.extend(self.idlers(&mut state));
+        woken
     }
 
     /// Closed: whether all are back, told once.

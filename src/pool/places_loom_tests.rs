@@ -179,14 +179,14 @@ fn a_smaller_size_against_givers_and_a_joiner() {
     };
     let resizer = {
         let places = places.clone();
-        spawn(move || places.resize(1))
+        spawn(move || Waiter::wake_all(places.resize(1)))
     };
     take(&places).unwrap(); // nobody is stranded
     resizer.join().unwrap();
     giver.join().unwrap();
     assert!(matches!(places.try_take(1), Err(RejectReason::Full { .. })), "a place from nothing");
     assert_eq!(places.in_use(), 1);
-    places.resize(2);
+    Waiter::wake_all(places.resize(2));
     assert!(places.try_take(1).is_ok() && places.try_take(1).is_err());
 }
 
@@ -203,7 +203,7 @@ fn a_larger_size_against_a_joiner() {
     places.try_take(1).unwrap();
     let resizer = {
         let places = places.clone();
-        spawn(move || places.resize(2))
+        spawn(move || Waiter::wake_all(places.resize(2)))
     };
     take(&places).unwrap();
     resizer.join().unwrap();

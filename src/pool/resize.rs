@@ -13,7 +13,7 @@ use super::lifecycle::Stage;
 use super::shared::Shared;
 use crate::error::BuildError;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Arc, Mutex, moment};
+use crate::sync::{Arc, Mutex, Waiter, moment};
 
 /// How large a pool is now, and can be.
 pub(super) struct Size {
@@ -101,6 +101,14 @@ impl Pool {
     /// # Ok::<(), watertight::BuildError>(())
     /// ```
     pub fn resize(&self, threads: usize, queue: usize) -> Result<(), BuildError> {
+        let mut woken = Vec::new();
+        let resized = self.resized(threads, queue, &mut woken);
+        Waiter::wake_all(woken);
+        resized
+    }
+
+    /// The same for who holds a lock: `woken` are those to wake after it.
+    pub(crate) fn resized(&self, threads: usize, queue: usize, woken: &mut Vec<Waiter>) -> Result<(), BuildError> {
         let shared = &self.owner.shared;
         let size = &shared.size;
         if !(1..=shared.seats).contains(&threads) {
@@ -119,7 +127,7 @@ impl Pool {
         let threads = if hired.is_ok() { threads } else { size.threads() };
         size.threads.store(threads, Ordering::Relaxed);
         size.queue.store(queue, Ordering::Relaxed);
-        shared.places.resize(threads + queue);
+        woken.extend(shared.places.resize(threads + queue));
         if threads < before {
             shared.queue.dismiss(before - threads);
         }

@@ -31,7 +31,7 @@ use std::fmt;
 pub struct IdempotencyKey(Shared<str>);
 
 impl IdempotencyKey {
-    /// This text.
+    /// This text. It should not be empty: all who have no name for what they do would then do the same thing.
     pub fn new(key: impl AsRef<str>) -> Self {
         Self(Shared::from(key.as_ref()))
     }
@@ -46,9 +46,10 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// The key of one of several effects that belong together: the same part of the same whole has the same key.
+    /// The key of one of several effects that belong together: the same part of the same whole has the same key. A `/`
+    /// in the part is written `%2F`, and a `%` `%25`: so no other part has it, as long as keys made by hand have no `/`.
     pub fn child(&self, part: impl fmt::Display) -> Self {
-        Self::new(format!("{self}/{part}"))
+        Self::new(format!("{self}/{}", part.to_string().replace('%', "%25").replace('/', "%2F")))
     }
 }
 

@@ -40,7 +40,12 @@ impl<T> Spares<T> {
         }
         let Some(there) = Arc::get_mut(&mut gone) else { return };
         *there = empty();
-        self.0.borrow_mut().push(gone);
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < KEPT {
+            kept.push(gone); // what was dropped may have kept some itself
+            return;
+        }
+        drop(kept);
     }
 
     /// Gives all of it back.
