@@ -176,7 +176,7 @@ fn wait(lent: &Lent<'_>, cx: &Context, shared: &Shared) -> Option<Interrupted> {
     // Short work is done in less time than it takes to sleep and be woken.
     let patience = &shared.patience;
     let mut looks = patience.looks();
-    while looks.again(true) {
+    while looks.again(patience, true) {
         if lent.is_over() {
             patience.found(&looks);
             return None;

@@ -81,7 +81,7 @@ impl<T> JobHandle<T> {
         // A job that is nearly done has ended in less time than it takes to sleep and be woken.
         let patience = &self.job.meta().shared.patience;
         let mut looks = patience.looks();
-        while looks.again(true) {
+        while looks.again(patience, true) {
             if let Some(result) = self.job.latch().take() {
                 patience.found(&looks);
                 return result;

@@ -11,7 +11,7 @@ use super::submit_async::Submit;
 use super::unqueued::{drop_here, execute_here, run_here};
 use crate::context::Context;
 use crate::error::{RejectReason, Rejected};
-use crate::sync::{Arc, look_again};
+use crate::sync::{Arc, look_again, look_again_at_leisure};
 use crate::wait::block_on;
 use std::borrow::Cow;
 
@@ -215,8 +215,9 @@ impl<'a> JobBuilder<'a> {
             return Err(full);
         }
         // Under load a place is free in less time than it takes to sleep and be woken.
+        let at_leisure = self.cx.deadline().is_never();
         let mut looks = 0;
-        while look_again(&mut looks) {
+        while if at_leisure { look_again_at_leisure(&mut looks) } else { look_again(&mut looks) } {
             if shared.places.has_eased() {
                 match shared.try_place() {
                     Err(RejectReason::Full { .. }) => {}

@@ -92,7 +92,7 @@ impl<C> Queue<C> {
                     return Some(job);
                 }
                 Err(empty) if empty.closed => return None,
-                Err(_) if looks.again(seat.is_searching()) => {
+                Err(_) if looks.again(&self.patience, seat.is_searching()) => {
                     if looks.is_first() {
                         self.parking.search(seat);
                     }

@@ -35,7 +35,9 @@ pub(crate) mod model;
 #[cfg(all(watertight_loom, not(watertight_shuttle)))]
 pub(crate) use self::loom::*;
 #[cfg(watertight_loom)]
-pub(crate) use self::modelled::{Condvar, Mutex, Parker, Unparker, look_after, nanos, say, say_more};
+pub(crate) use self::modelled::{
+    Condvar, Mutex, Parker, Unparker, look_after, look_again_at_leisure, nanos, say, say_more,
+};
 pub(crate) use self::quietly::{drop_quietly, quietly};
 #[cfg(watertight_shuttle)]
 pub(crate) use self::shuttle::*;

@@ -22,6 +22,11 @@ pub(crate) fn look_after(word: &AtomicU64) -> u64 {
     word.load(Ordering::Relaxed)
 }
 
+/// Looking at leisure is looking.
+pub(crate) fn look_again_at_leisure(looks: &mut u32) -> bool {
+    super::look_again(looks)
+}
+
 /// Nanoseconds that pass whenever somebody looks: in a model nobody looks on for long.
 pub(crate) fn nanos() -> u64 {
     use ::std::sync::atomic::{AtomicU64, Ordering};

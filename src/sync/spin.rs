@@ -6,7 +6,7 @@
 //! once harm nobody.
 
 use super::{look_again, nanos};
-use ::std::sync::atomic::{AtomicU64, Ordering};
+use ::std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How long an idle worker looks for work, and a caller for the end of its job, before they sleep.
 ///
@@ -37,6 +37,10 @@ const LITTLE: u64 = 10_000;
 const PER_CLOCK: u32 = 32;
 /// After so many others are let go: whoever is waited for may want this core.
 const PER_YIELD: u32 = 128;
+/// And after so many where that was so the last time: two on one core wait for each other to yield.
+const PER_YIELD_IN_COMPANY: u32 = 4;
+/// A yield that takes longer has let somebody go, in nanoseconds.
+const COMPANY: u64 = 600;
 
 /// What those who wait for the same kind of thing have learnt.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub(crate) struct Patience {
     spin: Spin,
     /// Nanoseconds.
     worth: AtomicU64,
+    /// Looks between yields.
+    per_yield: AtomicU32,
 }
 
 /// The looks of one who waits.
@@ -59,7 +65,7 @@ pub(crate) struct Looks {
 
 impl Patience {
     pub(crate) fn new(spin: Spin) -> Self {
-        Self { spin, worth: AtomicU64::new(LITTLE) }
+        Self { spin, worth: AtomicU64::new(LITTLE), per_yield: AtomicU32::new(PER_YIELD) }
     }
 
     /// Somebody begins to wait.
@@ -93,9 +99,9 @@ impl Looks {
     ///
     /// The long looks come before those that let others go each time: two who hand one core to each other, again and again,
     /// never meet on two.
-    pub(crate) fn again(&mut self, alone: bool) -> bool {
+    pub(crate) fn again(&mut self, patience: &Patience, alone: bool) -> bool {
         if alone && self.took < self.most {
-            self.look_on();
+            self.look_on(&patience.per_yield);
             return true;
         }
         if self.brief < u32::MAX {
@@ -107,7 +113,7 @@ impl Looks {
         false
     }
 
-    fn look_on(&mut self) {
+    fn look_on(&mut self, per_yield: &AtomicU32) {
         if self.long % PER_CLOCK == 0 {
             let now = nanos();
             if self.long == 0 {
@@ -116,11 +122,13 @@ impl Looks {
             self.took = now - self.since;
         }
         self.long = self.long.wrapping_add(1);
-        if self.long % PER_YIELD == 0 {
-            ::std::thread::yield_now();
-        } else {
-            ::std::hint::spin_loop();
+        if self.long % per_yield.load(Ordering::Relaxed) != 0 {
+            return ::std::hint::spin_loop();
         }
+        let before = nanos();
+        ::std::thread::yield_now();
+        let company = nanos() - before > COMPANY;
+        per_yield.store(if company { PER_YIELD_IN_COMPANY } else { PER_YIELD }, Ordering::Relaxed);
     }
 
     /// Whether there was a look.
