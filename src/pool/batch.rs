@@ -159,6 +159,11 @@ impl<T> Batch<T> {
         }
     }
 
+    /// Of those that are over and have not been taken, one has failed.
+    fn has_failed(&self) -> bool {
+        self.ready.iter().any(|ended| !ended.well)
+    }
+
     fn under_way(&self) -> u64 {
         self.submitted - self.over
     }
@@ -222,7 +227,8 @@ impl<T> Batch<T> {
         let mut looks = 0;
         while look_again(&mut looks) {
             self.look();
-            if self.over >= want.over {
+            // A failure that has been looked at ends no further wait: it has to be seen here.
+            if self.over >= want.over || want.or_failed && self.has_failed() {
                 return;
             }
         }

@@ -83,7 +83,7 @@ impl<T: Send + 'static> Batch<T> {
 
     fn all_or_failed(&mut self) -> bool {
         self.look();
-        self.over == self.submitted || self.ready.iter().any(|ended| !ended.well)
+        self.over == self.submitted || self.has_failed()
     }
 
     /// All are over, or one has failed.
@@ -184,5 +184,27 @@ impl<T: Send + 'static> Iterator for Batch<T> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.len(), Some(self.len()))
+    }
+}
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+    use crate::pool::Pool;
+
+    /// It comes while the wait looks on, before it sleeps.
+    #[test]
+    fn a_failure_that_is_seen_by_looking_ends_the_wait() {
+        let pool = Pool::builder("batch").threads(2).queue(0).build().unwrap();
+        let mut batch = pool.batch();
+        batch.submit(|| drop(Context::current().token().wait(&Context::background()))).unwrap();
+        batch.submit(|| panic!("on purpose")).unwrap();
+        while pool.stats().panicked == 0 || pool.stats().in_flight > 1 {
+            std::thread::yield_now();
+        }
+        batch.wait(Want { over: 2, or_failed: true });
+        assert!(batch.join_all().is_err());
+        pool.shutdown(&Context::background()).unwrap();
     }
 }
