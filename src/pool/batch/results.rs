@@ -198,7 +198,7 @@ mod tests {
     fn a_failure_that_is_seen_by_looking_ends_the_wait() {
         let pool = Pool::builder("batch").threads(2).queue(0).build().unwrap();
         let mut batch = pool.batch();
-        batch.submit(|| drop(Context::current().token().wait(&Context::background()))).unwrap();
+        batch.submit(|| _ = Context::current().token().wait(&Context::background())).unwrap();
         batch.submit(|| panic!("on purpose")).unwrap();
         while pool.stats().panicked == 0 || pool.stats().in_flight > 1 {
             std::thread::yield_now();
