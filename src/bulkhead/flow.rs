@@ -3,11 +3,12 @@
 //! so its tests use numbers.
 //!
 //! ```text
-//!   admit ──► acquire ──► run ──► done
-//!     ▲                     │ judged a failure, an attempt left, and its pause fits the deadline
-//!    ask ◄── sleep ◄── spend ◄─┘
+//! admit ──► acquire ──► run ──► done
+//!   ▲                     │ judged a failure, an attempt left, and its pause fits the deadline
+//!  ask ◄── sleep ◄── spend ◄┘
 //! ```
 //!
+//! To ask is whether the result is known meanwhile: then it is done.
 //! Breaker before place: nobody queues for a dependency known to be down. Place inside the attempt: nobody sleeps
 //! between attempts while holding one.
 //!

@@ -2,7 +2,7 @@
 //!
 //! **Invariants.** 1. Nothing that runs or waits is touched. 2. The limit follows the threads that there are: when some could
 //! not be had, it is that of those which could. **Locking.** One lock, so that two resizes come one after the other; it is held
-//! while the parts' own are taken, and by nobody else.
+//! while the parts' own are taken, and by nobody else. Whoever is served is woken after it.
 
 use super::builder::MAX_QUEUE;
 use super::{Bulkhead, Inner};

@@ -13,8 +13,9 @@
 //! in use. 2. While the line's flag is set `taken` is raised only under the lock. 3. *Nobody is left in line beside a
 //! free place:* who joins sets `attention`, then looks at what is back, with a `SeqCst` fence between the two; who gives
 //! back says so, then looks at `attention`, in the same order (`sync::say`, `look_after`): so at least one of them sees the
-//! other. 4. Who was granted a place and gives up passes it on. 5. Once closed, nobody is granted anything, what was granted and not taken
-//! is taken back, and exactly one caller, `close` or a giving back, is told that the last place is back. 6. The capacity
+//! other. 4. Who was granted a place and gives up passes it on. 5. Once closed, nobody is granted anything, what was
+//! granted and not taken is taken back, and exactly one caller, `close` or a giving back, is told that the last place is
+//! back. 6. The capacity
 //! never changes. There are fewer places because some are set aside, taken by nobody; to have fewer still is to wait in
 //! front of the line until they come back. So no place appears from nothing, whoever looked when. **Locking.** One
 //! lock; wakers are cloned before it is taken, and run and dropped after it is let go.

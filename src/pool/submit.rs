@@ -215,9 +215,9 @@ impl<'a> JobBuilder<'a> {
             return Err(full);
         }
         // Under load a place is free in less time than it takes to sleep and be woken.
-        let at_leisure = self.cx.deadline().is_never();
+        let look = if self.cx.deadline().is_never() { look_again_at_leisure } else { look_again };
         let mut looks = 0;
-        while if at_leisure { look_again_at_leisure(&mut looks) } else { look_again(&mut looks) } {
+        while look(&mut looks) {
             if shared.places.has_eased() {
                 match shared.try_place() {
                     Err(RejectReason::Full { .. }) => {}

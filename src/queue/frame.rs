@@ -8,7 +8,9 @@
 //! ticket). **Invariants.** 1. The desk holds the pointer only while the turn is lent; taking it out, under the lock, is
 //! the claim: lender and worker race for it and one wins. 2. `lend` returns, or unwinds, only when the turn is withdrawn,
 //! refused or done: so whoever claimed the pointer may use it until it says done, and nobody after that. 3. A ticket of
-//! an earlier turn finds nothing. **Locking.** The desk's lock; never held while the work runs.
+//! an earlier turn finds nothing. 4. `over` says which turn ended last: written under the lock, after the last use of that
+//! turn's frame; so who reads its own turn there needs no lock to go on. **Locking.** The desk's lock; never held while the
+//! work runs.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, OnStack, Parker, UnsafeCell, Waiter, broken};

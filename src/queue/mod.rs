@@ -85,7 +85,8 @@ impl<C> Queue<C> {
             if self.parking.has_orders() && self.parking.obey(seat) {
                 return None;
             }
-            match if looks.have_begun() { self.ring.pop_if_ready() } else { self.ring.pop() } {
+            let popped = if looks.have_begun() { self.ring.pop_if_ready() } else { self.ring.pop() };
+            match popped {
                 Ok(job) => {
                     self.patience.found(&looks);
                     self.parking.found(seat, &self.ring);

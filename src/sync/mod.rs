@@ -10,9 +10,10 @@
 //! our protocols *around* a lock; the inside of parking_lot is assumed. `contract.rs` holds one set of checks and runs it
 //! against both sides. The model must allow at least what the real one allows.
 //!
-//! **Rules for the rooms above.** No `SeqCst` accesses (loom reads them as `AcqRel`) but by `say` and `look_after`. A word that is ever changed by a
-//! read-modify-write is only ever written by one (loom loses the atomicity of an RMW that races a plain store), unless
-//! every RMW that could race the store fails, or is ordered by a lock (`cancel::node`). No user code under a lock.
+//! **Rules for the rooms above.** No `SeqCst` accesses (loom reads them as `AcqRel`) but by `say` and `look_after`. A word
+//! that is ever changed by a read-modify-write is only ever written by one (loom loses the atomicity of an RMW that races a
+//! plain store), unless every RMW that could race the store fails, or is ordered by a lock (`cancel::node`). No user code
+//! under a lock.
 
 #[cfg(all(watertight_loom, not(watertight_shuttle)))]
 mod loom;

@@ -1,9 +1,9 @@
 //! How long somebody who waits looks before going to sleep. A sleep and a wake cost microseconds, on some machines many; a
 //! look costs nearly nothing, but for as long as it is repeated it costs a core.
 //!
-//! What has been worth it lately is worth it again: `Adaptive` looks on for up to twice as long as it last took, half as long
-//! when that was in vain, and never less than a sleep and a wake would cost. **Locking.** None; the patience is a hint, and two who write it at
-//! once harm nobody.
+//! What has been worth it lately is worth it again: `Adaptive` looks on for up to twice as long as it last took, with the
+//! sleep if there was one; half as long after a wait that no looking would have covered; and never less than a sleep and a
+//! wake cost. **Locking.** None; the patience is a hint, and two who write it at once harm nobody.
 
 use super::{look_again, nanos};
 use ::std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -127,7 +127,9 @@ impl Looks {
         }
         let before = nanos();
         ::std::thread::yield_now();
-        let company = nanos() - before > COMPANY;
+        let after = nanos();
+        self.took = after - self.since; // a time slice of somebody else's may have been the most it is worth
+        let company = after - before > COMPANY;
         per_yield.store(if company { PER_YIELD_IN_COMPANY } else { PER_YIELD }, Ordering::Relaxed);
     }
 

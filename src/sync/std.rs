@@ -42,22 +42,24 @@ pub(crate) fn look_after(word: &atomic::AtomicU64) -> u64 {
 /// some microseconds, less than a sleep and a wake cost. From the fourth time on others are let go first, whoever is
 /// waited for may want this core; but not where that has cost a time slice, because something else runs on it.
 pub(crate) fn look_again(looks: &mut u32) -> bool {
+    look(looks, let_others_go)
+}
+
+/// The same for who has no deadline to miss: it lets others go whatever that costs, for a slice of theirs is not lost.
+pub(crate) fn look_again_at_leisure(looks: &mut u32) -> bool {
+    look(looks, || {
+        ::std::thread::yield_now();
+        true
+    })
+}
+
+fn look(looks: &mut u32, let_others_go: impl FnOnce() -> bool) -> bool {
     *looks += 1;
     match *looks {
         1..=3 => (0..1 << *looks).for_each(|_| ::std::hint::spin_loop()),
         4..=10 => return let_others_go(),
         _ => return false,
     }
-    true
-}
-
-/// The same for who has no deadline to miss: it lets others go whatever that costs, for a slice of theirs is not lost.
-pub(crate) fn look_again_at_leisure(looks: &mut u32) -> bool {
-    if !(4..=10).contains(&(*looks + 1)) {
-        return look_again(looks);
-    }
-    *looks += 1;
-    ::std::thread::yield_now();
     true
 }
 
