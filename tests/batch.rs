@@ -574,6 +574,23 @@ fn a_pool_that_shuts_down_sheds_the_rest_of_a_map() {
 }
 
 #[test]
+fn an_item_of_a_map_that_is_refused_may_panic_when_it_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped, as planned");
+        }
+    }
+    let pool = pool(1, 8);
+    let input = || std::iter::repeat_with(|| Bomb).take(3);
+    let (ordered, unordered) = (pool.map(input(), drop), pool.map_unordered(input(), drop));
+    pool.shutdown(&Context::background()).unwrap();
+    assert_eq!(ordered.filter(Result::is_err).count(), 3);
+    assert_eq!(unordered.filter(Result::is_err).count(), 3);
+    assert_eq!(pool.stats().refused_shutdown, 6);
+}
+
+#[test]
 fn dropping_a_map_cancels_what_is_queued_and_what_runs() {
     for ordered in [true, false] {
         let pool = pool(1, 8);

@@ -16,7 +16,7 @@ use super::slot::Slot;
 use super::{here, job};
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted, JobError, RejectReason};
-use crate::sync::Shared;
+use crate::sync::{Shared, drop_quietly};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -61,9 +61,10 @@ impl Place {
     }
 }
 
-/// Counts and tells of a refusal: what becomes of work that nobody gets back.
-pub(super) fn refused(pool: &Pool, reason: RejectReason) -> JobError {
+/// Counts and tells of a refusal, and drops the work, which nobody gets back, in its context.
+pub(super) fn refused<W>(pool: &Pool, cx: &Context, reason: RejectReason, work: W) -> JobError {
     pool.owner.shared.refused(reason);
+    cx.in_scope(|| drop_quietly(work));
     JobError::Shed(match reason {
         RejectReason::DeadlinePassed => Interrupted::DeadlinePassed,
         RejectReason::Cancelled(cause) => Interrupted::Cancelled(cause),
@@ -165,7 +166,10 @@ impl<U: Send + 'static> Intake<'static, U> for ToPool {
                 shared.queue.push(job::entry(job.clone()));
                 job
             }
-            Place::Refused(reason) => here::ended(shared, cx, None, Err(refused(&self.0, reason))),
+            Place::Refused(reason) => {
+                let why = refused(&self.0, &cx, reason, work);
+                here::ended(shared, cx, None, Err(why))
+            }
             Place::Here | Place::Full => here::run(shared, cx, None, work),
         })
     }

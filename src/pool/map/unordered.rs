@@ -94,7 +94,7 @@ where
                     let f = self.f.clone();
                     self.batch.submit_into(slot, move || f(item));
                 }
-                Place::Refused(reason) => return Some(Err(refused(pool, reason))),
+                Place::Refused(reason) => return Some(Err(refused(pool, cx, reason, item))),
                 Place::Here | Place::Full => return Some(run_here(pool, cx, || (self.f)(item))),
             }
         }

@@ -223,8 +223,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
                 here::run(shared, cx, Some(member), f)
             }
             Place::Refused(reason) => {
-                let why = refused(&self.pool, reason);
-                cx.in_scope(|| drop_quietly(f));
+                let why = refused(&self.pool, &cx, reason, f);
                 here::ended(shared, cx, Some(member), Err(why))
             }
         };
