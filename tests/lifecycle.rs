@@ -697,7 +697,7 @@ fn panicking_jobs_in_masses_leave_every_thread_in_its_place() {
             }
         }
     }
-    const JOBS: u64 = 100_000;
+    const JOBS: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     let threads = Arc::new(Mutex::new(std::collections::HashSet::new()));
     let pool = pool(2, 64);
     for n in 0..JOBS {

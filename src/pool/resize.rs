@@ -100,6 +100,32 @@ impl Pool {
     /// assert_eq!(e.to_string(), "threads is 5, must be 1 to 4");
     /// # Ok::<(), watertight::BuildError>(())
     /// ```
+    ///
+    /// A pool does not trim its idle threads by itself: how many it has is yours to say. This does it, called every so often
+    /// by whatever ticks in your service. Threads are woken last in, first out, so those that are not needed have done
+    /// nothing since the last look:
+    ///
+    /// ```
+    /// use watertight::{BuildError, Pool};
+    ///
+    /// /// As many threads as have had something to do since the last look, twice as many if all had; 2 to 16.
+    /// fn fit(pool: &Pool, done: &mut Vec<u64>) -> Result<(), BuildError> {
+    ///     let now = pool.jobs_per_worker();
+    ///     let busy = now.iter().zip(&*done).filter(|(now, then)| now != then).count();
+    ///     *done = now;
+    ///     let stats = pool.stats();
+    ///     let busy = busy.max(stats.running);
+    ///     let wanted = if busy < stats.threads { busy } else { 2 * busy };
+    ///     pool.resize(wanted.clamp(2, 16), stats.queue)
+    /// }
+    ///
+    /// let pool = Pool::builder("elastic").threads(16).queue(64).resizable(16, 64).build()?;
+    /// let mut done = pool.jobs_per_worker();
+    /// pool.submit(|| {})?.join()?;
+    /// fit(&pool, &mut done)?;
+    /// assert_eq!(pool.stats().threads, 2);
+    /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    /// ```
     pub fn resize(&self, threads: usize, queue: usize) -> Result<(), BuildError> {
         let mut woken = Vec::new();
         let resized = self.resized(threads, queue, &mut woken);
