@@ -39,6 +39,8 @@ pub struct JobHandle<T> {
     pub(super) job: Arc<dyn Job<T>>,
     polled: Option<Waiting<ResultWait<T>, ContextWait>>,
     cancel_on_drop: bool,
+    /// The result was handed out: nothing is left to let go of.
+    taken: bool,
     /// Nothing ends the wait but the job, and what the caller says.
     alone: bool,
 }
@@ -48,7 +50,7 @@ static NEVER: Context = Context::background();
 
 impl<T> JobHandle<T> {
     pub(super) fn new(job: Arc<dyn Job<T>>) -> Self {
-        Self { job, polled: None, cancel_on_drop: false, alone: false }
+        Self { job, polled: None, cancel_on_drop: false, taken: false, alone: false }
     }
 
     /// For a job without a context in a pool that nobody stops: it is not waited for that the pool abandons it, for which all
@@ -84,6 +86,7 @@ impl<T> JobHandle<T> {
         while looks.again(patience, true) {
             if let Some(result) = self.job.latch().take() {
                 patience.found(&looks);
+                self.taken = true;
                 return result;
             }
         }
@@ -93,6 +96,7 @@ impl<T> JobHandle<T> {
         match block_on(self.wait(), self.ends()) {
             Ok(result) => {
                 self.job.meta().shared.patience.woken(&looks);
+                self.taken = true;
                 result
             }
             Err(_) if self.job.meta().cx.is_background() => self.abandon(),
@@ -122,7 +126,9 @@ impl<T> JobHandle<T> {
             return Some(Err(JobError::Abandoned));
         }
         if self.alone {
-            return block_on(self.wait(), cx).ok();
+            let result = block_on(self.wait(), cx).ok();
+            self.taken |= result.is_some();
+            return result;
         }
         let own = self.ends().clone();
         let ended = if own.clock().is(cx.clock()) {
@@ -132,6 +138,7 @@ impl<T> JobHandle<T> {
             block_on(Waiting::new(self.wait(), &own), cx).and_then(|inner| inner)
         };
         if let Ok(result) = ended {
+            self.taken = true;
             return Some(result);
         }
         // The job's own end sheds it if it was queued; a running one is waited for as long as `cx` says.
@@ -179,7 +186,9 @@ impl<T> JobHandle<T> {
     /// The pool has abandoned the job, unless it has just ended.
     fn abandon(&mut self) -> Result<T, JobError> {
         self.job.abandon();
-        self.take().unwrap_or(Err(JobError::Abandoned))
+        let result = self.take().unwrap_or(Err(JobError::Abandoned));
+        self.taken = false; // it may run yet: what it leaves behind nobody takes
+        result
     }
 
     fn take_abandoned(&mut self) -> Option<Result<T, JobError>> {
@@ -188,7 +197,9 @@ impl<T> JobHandle<T> {
 
     /// The result if it is there.
     pub(super) fn take(&mut self) -> Option<Result<T, JobError>> {
-        self.job.latch().take()
+        let result = self.job.latch().take();
+        self.taken |= result.is_some();
+        result
     }
 
     /// Cancels the job: still queued, it never runs and its closure is dropped here and now; running, it sees its token
@@ -265,7 +276,7 @@ impl<T> JobHandle<T> {
         match waiting.poll_wait(w) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(result)) => {
-                self.polled = None;
+                (self.polled, self.taken) = (None, true);
                 Poll::Ready(result)
             }
             Poll::Ready(Err(_)) if self.abandoned().check().is_err() => Poll::Ready(self.ended(Err(()))),
@@ -313,6 +324,9 @@ impl<T> Future for JobHandle<T> {
 
 impl<T> Drop for JobHandle<T> {
     fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
         self.job.detach();
         if self.cancel_on_drop && !self.is_finished() {
             self.cancel_because(CancelCause::Dropped);
