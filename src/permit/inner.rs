@@ -60,11 +60,12 @@ impl Inner {
         self.word.try_take(n, self.alone)
     }
 
-    /// What is refused for sure: one permit, where there is no room. So simple because it is made where it is returned: a
+    /// What is refused for sure: one permit, where there is no room and nobody has a share, so that there may be room some
+    /// day. So simple because it is made where it is returned: a
     /// refusal that is copied costs three times as much.
     #[inline]
     pub(super) fn is_full(&self, n: u64, seen: Seen) -> bool {
-        n == 1 && !seen.has_room(1, false)
+        n == 1 && !seen.has_shares() && !seen.has_room(1, false)
     }
 
     /// So many now, or not at all.

@@ -141,6 +141,18 @@ fn clones_share_and_dropped_futures_leave_nothing_behind() {
 }
 
 #[test]
+fn where_all_is_kept_for_others_a_stranger_hears_that_it_will_never_be_served() {
+    let limit = Limit::builder(5).partition("a", Share::Kept(0.6)).partition("b", Share::Kept(0.4)).build().unwrap();
+    let never = RejectReason::TooLarge { asked: 1, limit: 0 };
+    assert_eq!(limit.try_acquire().unwrap_err(), never, "while all are free");
+    let _all = (
+        limit.partition("a").unwrap().try_acquire_many(3).unwrap(),
+        limit.partition("b").unwrap().try_acquire_many(2).unwrap(),
+    );
+    assert_eq!(limit.try_acquire().unwrap_err(), never, "and while none is");
+}
+
+#[test]
 fn of_what_others_keep_for_themselves_a_refusal_does_not_speak() {
     let limit = Limit::builder(10).partition("a", Share::Kept(0.6)).partition("b", Share::Kept(0.2)).build().unwrap();
     let refused = limit.try_acquire_many(5).unwrap_err();
