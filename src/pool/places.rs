@@ -15,13 +15,14 @@
 //! back says so, then looks at `attention`, in the same order (`sync::say`, `look_after`): so at least one of them sees the
 //! other. 4. Who was granted a place and gives up passes it on. 5. Once closed, nobody is granted anything, what was
 //! granted and not taken is taken back, and exactly one caller, `close` or a giving back, is told that the last place is
-//! back. 6. The capacity
-//! never changes. There are fewer places because some are set aside, taken by nobody; to have fewer still is to wait in
-//! front of the line until they come back. So no place appears from nothing, whoever looked when. **Locking.** One
-//! lock; wakers are cloned before it is taken, and run and dropped after it is let go.
+//! back. 6. The capacity never changes. There are fewer places because some are set aside, taken by nobody; to have fewer
+//! still is to wait in front of the line until they come back. So no place appears from nothing, whoever looked when.
+//! **Locking.** One lock; wakers are cloned before it is taken, and run and dropped after it is let go.
 
+mod ease;
 mod idle;
 
+use self::ease::Pace;
 use crate::error::RejectReason;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard, Waiter, broken, look_after, say, say_more};
@@ -47,6 +48,7 @@ pub(super) struct Places {
     /// One word for each worker, and one for everybody else.
     back: Box<[Apart<AtomicU64>]>,
     state: Mutex<State>,
+    pace: Pace,
 }
 
 /// On cache lines of its own.
@@ -99,6 +101,7 @@ impl Places {
             attention: Apart(AtomicU64::new(0)),
             back: (0..=workers).map(|_| Apart(AtomicU64::new(0))).collect(),
             state: Mutex::new(state),
+            pace: Pace::new(),
         }
     }
 
@@ -131,12 +134,6 @@ impl Places {
                 Err(now) => word = now,
             }
         }
-    }
-
-    /// Whether a good part is free again. Who waits beside fast workers had better come back for many: to look at what is
-    /// back takes the words out of the workers' caches, once for each job if it is for one place.
-    pub(super) fn has_eased(&self) -> bool {
-        self.has_room(self.taken(), ((self.capacity - self.less.load(Ordering::Relaxed)) / 2).clamp(1, 512))
     }
 
     /// Whether so many could be taken if all were free.

@@ -15,6 +15,9 @@ use crate::sync::{Arc, look_again, look_again_at_leisure};
 use crate::wait::block_on;
 use std::borrow::Cow;
 
+/// So often somebody who waits for a place at leisure sleeps by the clock, before it stands in line.
+const NAPS: u32 = 4;
+
 pub(super) type Name = Option<Cow<'static, str>>;
 
 /// A job about to be submitted by hand: with a name, another context than the ambient one, or another [`OnFull`] than the
@@ -215,11 +218,12 @@ impl<'a> JobBuilder<'a> {
             return Err(full);
         }
         // Under load a place is free in less time than it takes to sleep and be woken.
-        let look = if self.cx.deadline().is_never() { look_again_at_leisure } else { look_again };
-        let mut looks = 0;
-        while look(&mut looks) {
+        let at_leisure = self.cx.deadline().is_never();
+        let look = if at_leisure { look_again_at_leisure } else { look_again };
+        let (mut looks, mut naps) = (0, if at_leisure { NAPS } else { 0 });
+        while nap(shared, &mut naps) || look(&mut looks) {
             if shared.places.has_eased() {
-                match shared.try_place() {
+                match self.try_place() {
                     Err(RejectReason::Full { .. }) => {}
                     decided => return decided,
                 }
@@ -245,6 +249,13 @@ impl<'a> JobBuilder<'a> {
             decided => decided,
         }
     }
+}
+
+/// Sleeps by the clock where that is better than to look or to stand in line. Not again once it is not, and only so often.
+fn nap(shared: &Shared, left: &mut u32) -> bool {
+    let nap = if *left > 0 { shared.places.nap() } else { None };
+    *left = if nap.is_some() { *left - 1 } else { 0 };
+    nap.map(std::thread::sleep).is_some()
 }
 
 /// Submits into the place, or does without one what was decided.
