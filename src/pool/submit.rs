@@ -11,7 +11,7 @@ use super::submit_async::Submit;
 use super::unqueued::{drop_here, execute_here, run_here};
 use crate::context::Context;
 use crate::error::{RejectReason, Rejected};
-use crate::sync::{Arc, look_again, look_again_at_leisure};
+use crate::sync::{self, Arc, look_again, look_again_at_leisure};
 use crate::wait::block_on;
 use std::borrow::Cow;
 
@@ -255,7 +255,7 @@ impl<'a> JobBuilder<'a> {
 fn nap(shared: &Shared, left: &mut u32) -> bool {
     let nap = if *left > 0 { shared.places.nap() } else { None };
     *left = if nap.is_some() { *left - 1 } else { 0 };
-    nap.map(std::thread::sleep).is_some()
+    nap.map(sync::nap).is_some()
 }
 
 /// Submits into the place, or does without one what was decided.

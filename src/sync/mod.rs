@@ -37,7 +37,7 @@ pub(crate) mod model;
 pub(crate) use self::loom::*;
 #[cfg(watertight_loom)]
 pub(crate) use self::modelled::{
-    Condvar, Mutex, Parker, Unparker, look_after, look_again_at_leisure, nanos, say, say_more,
+    Condvar, Mutex, Parker, Unparker, look_after, look_again_at_leisure, nanos, nap, say, say_more,
 };
 pub(crate) use self::quietly::{drop_quietly, quietly};
 #[cfg(watertight_shuttle)]

@@ -27,6 +27,9 @@ pub(crate) fn look_again_at_leisure(looks: &mut u32) -> bool {
     super::look_again(looks)
 }
 
+/// In a model there is nothing to sleep for.
+pub(crate) fn nap(_: ::std::time::Duration) {}
+
 /// Nanoseconds that pass whenever somebody looks: in a model nobody looks on for long.
 pub(crate) fn nanos() -> u64 {
     use ::std::sync::atomic::{AtomicU64, Ordering};

@@ -63,6 +63,11 @@ fn look(looks: &mut u32, let_others_go: impl FnOnce() -> bool) -> bool {
     true
 }
 
+/// Sleeps by the clock of the system: where not even a test could tell the difference by any other.
+pub(crate) fn nap(time: Duration) {
+    ::std::thread::sleep(time);
+}
+
 /// A yield that takes longer has given the core to something that keeps it: milliseconds, which no deadline allows for.
 const COSTLY: Duration = Duration::from_micros(100);
 
