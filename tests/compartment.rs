@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 use watertight::breaker::BreakerState;
 use watertight::bulkhead::{BulkheadBuilder, Classified, Hedge};
+use watertight::event::{Event, from_fn};
 use watertight::{
     Budget, Bulkhead, CallError, CancelCause, CancelToken, Class, Context, Interrupted, Isolation, Jitter, ManualClock,
     Recovery, RejectReason, Retry, Trip,
@@ -491,6 +492,47 @@ fn no_second_attempt_beside_what_ends_in_time_or_without_money_room_or_leave() {
         })
     });
     assert_eq!((alone_too.unwrap(), it.state().hedges, budget.stats().retries), (1, 0, 0));
+}
+
+/// The leave for the second attempt changes the breaker, and who hears of that cancels the call before anybody enters it.
+#[test]
+fn a_second_attempt_that_is_not_entered_is_neither_counted_nor_paid_for() {
+    let (token, time, budget) = (CancelToken::new(), ManualClock::new(), Budget::percent(100));
+    let canceller = token.clone();
+    let it = Bulkhead::builder("hedged", Isolation::Threads(2))
+        .breaker(Trip::consecutive(1), Recovery::after(SEC / 2))
+        .retry(Retry::constant(Duration::ZERO).budget(budget.clone()))
+        .timeout(SEC * 10)
+        .clock(&time.clock())
+        .observer(from_fn(move |e| {
+            if matches!(e, Event::BreakerChanged { to: BreakerState::HalfOpen, .. }) {
+                canceller.cancel();
+            }
+        }))
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock()).with_token(&token);
+    let (begun, has_begun) = channel();
+    let out = std::thread::scope(|s| {
+        let call = s.spawn(|| {
+            it.idempotent().call_hedged(&cx, &Hedge::after(SEC), move |cx| {
+                begun.send(()).unwrap();
+                cx.token().wait(&Context::background());
+                Err::<(), _>("cancelled")
+            })
+        });
+        has_begun.recv().unwrap();
+        it.breaker().unwrap().admit().unwrap().failure(); // somebody else's
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(SEC);
+        call.join().unwrap()
+    });
+    assert!(out.unwrap_err().started());
+    until_idle(&it);
+    let (state, account) = (it.state(), budget.stats());
+    assert_eq!((state.attempts, state.hedges, account.retries, account.available), (1, 0, 0, 1));
 }
 
 #[test]

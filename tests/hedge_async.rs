@@ -10,10 +10,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
+use watertight::breaker::BreakerState;
 use watertight::bulkhead::{BulkheadState, Hedge};
+use watertight::event::{Event, from_fn};
 use watertight::retry::RetryCap;
 use watertight::{
-    Budget, Bulkhead, CallError, CancelCause, Context, Interrupted, Isolation, ManualClock, Recovery, Retry, Trip,
+    Budget, Bulkhead, CallError, CancelCause, CancelToken, Context, Interrupted, Isolation, ManualClock, Recovery,
+    Retry, Trip,
 };
 
 const SEC: Duration = Duration::from_secs(1);
@@ -265,6 +268,36 @@ fn no_second_without_a_permit_money_or_leave() {
     probed.time.advance(SEC);
     alone(&probed, probed.call());
     probed.is_as_new();
+}
+
+/// Between the leave for a second attempt and its first poll somebody may cancel the call: who hears of the breaker's change
+/// that this leave has made, for one.
+#[test]
+fn a_second_that_is_not_entered_is_neither_counted_nor_paid_for() {
+    let (token, budget, time) = (CancelToken::new(), Budget::percent(100), ManualClock::new());
+    let canceller = token.clone();
+    let it = Bulkhead::builder("hedged", Isolation::Permits(2))
+        .breaker(Trip::consecutive(1), Recovery::after(SEC / 2))
+        .retry(Retry::constant(Duration::ZERO).budget(budget.clone()))
+        .timeout(SEC * 10)
+        .clock(&time.clock())
+        .observer(from_fn(move |e| {
+            if matches!(e, Event::BreakerChanged { to: BreakerState::HalfOpen, .. }) {
+                canceller.cancel();
+            }
+        }))
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock()).with_token(&token);
+    let lab = Lab { it, time, cx, budget, hedge: Hedge::after(SEC), attempts: Rc::default() };
+    let mut call = lab.call();
+    assert!(poll(&mut call).is_pending());
+    lab.it.breaker().unwrap().admit().unwrap().failure(); // somebody else's
+    lab.time.advance(SEC);
+    let left = ready(&mut call);
+    assert!(matches!(left, Err(CallError::Interrupted(Interrupted::Cancelled(_)))), "{left:?}");
+    let state = lab.is_as_new();
+    assert_eq!((lab.begun(), state.attempts, state.hedges, lab.budget.stats().available), (1, 1, 0, 1));
 }
 
 #[test]

@@ -190,8 +190,14 @@ where
         let attempt = Attempt::new(leave);
         let (inner, judge, f) = (self.inner.clone(), self.judge.clone(), self.f.clone());
         let (runner, of_worker) = (Runner::of(&self.race), attempt.clone());
+        let beside = (number > 1).then(|| inner.clone());
         let job = move || {
-            let work = move |cx: &Context| -> Gave<(), T, E> { judge.judged((None, f(cx))) };
+            let work = move |cx: &Context| -> Gave<(), T, E> {
+                if let Some(inner) = beside {
+                    add(&inner.figures.hedges); // entered, and not before
+                }
+                judge.judged((None, f(cx)))
+            };
             let (_, ended) = inner.on_worker(&of_worker, &Context::current(), number, work);
             runner.finished(ended);
         };
@@ -211,7 +217,6 @@ where
         if !self.race.join() {
             return None;
         }
-        add(&inner.figures.hedges);
         Some(self.start(2, leave, running, cx, paid))
     }
 }

@@ -42,7 +42,7 @@ pub struct BulkheadState {
     pub refused_ended: u64,
     /// Refused for another reason: no threads here, shutting down.
     pub refused_other: u64,
-    /// Second attempts begun beside a slow first one: see [`call_hedged`](super::Idempotent::call_hedged).
+    /// Second attempts that entered the work beside a slow first one: see [`call_hedged`](super::Idempotent::call_hedged).
     pub hedges: u64,
     /// Calls whose value was [known already](super::Idempotent::unless_known), before the first attempt or before a retry; among those
     /// that succeeded.
