@@ -460,3 +460,18 @@ fn what_makes_no_sense_for_some_key_is_found_when_the_registry_is_made() {
     assert_eq!(refused("[overrides.odd]\nretry = 3"), "invalid type: integer `3`, expected settings, or \"off\"");
     assert!(refused("[override.odd]").starts_with("unknown field `override`"));
 }
+
+#[test]
+fn what_belongs_to_threads_is_no_setting_of_permits() {
+    let mut shared = BulkheadConfig::new(IsolationConfig::Threads(4), SEC);
+    shared.resizable = Some(ResizableConfig { threads: 8, queue: 16 });
+    assert!(shared.builder("threads").check().is_ok());
+    let mut own = BulkheadOverride::default();
+    assert_eq!(own.over(&shared).resizable, shared.resizable);
+    own.isolation = Some(IsolationConfig::Permits(4));
+    assert_eq!(own.over(&shared).resizable, None, "it is not this one's to inherit");
+    assert!(own.over(&shared).builder("permits").check().is_ok());
+    own.resizable = shared.resizable;
+    let said = own.over(&shared).builder("permits").check().unwrap_err().to_string();
+    assert!(said.starts_with("resizable is for threads"), "{said}");
+}

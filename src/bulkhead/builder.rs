@@ -24,7 +24,7 @@ pub(super) const MAX_QUEUE: usize = 1 << 20;
 /// |---|---|---|
 /// | isolation | given to [`Bulkhead::builder`] | threads: 1 to 16,384; permits: 1 to 2,147,483,647 |
 /// | [`queue`](Self::queue) | 0: fail at once | 0 to 1,048,576 |
-/// | [`resizable`](Self::resizable) | threads: to no more than it is built with | as those two |
+/// | [`resizable`](Self::resizable) | threads: to no more than it is built with; permits: any size | as those two; not with permits |
 /// | [`breaker`](Self::breaker) | none | see [`Trip`] and [`Recovery`] |
 /// | [`retry`](Self::retry) | none | see [`Retry`] |
 /// | [`timeout`](Self::timeout) | must be given, or [`no_timeout`](Self::no_timeout) | above 0, at most one day |
@@ -86,7 +86,7 @@ impl BulkheadBuilder {
     }
 
     /// How far a compartment of threads may be [resized](Bulkhead::resize): so many threads, and so many calls that wait. The
-    /// memory of the longer queue is taken when it is built. One of permits needs no such word.
+    /// memory of the longer queue is taken when it is built. One of permits takes any size and no such word.
     pub fn resizable(mut self, threads: usize, queue: usize) -> Self {
         self.most = Some((threads, queue));
         self
@@ -141,6 +141,9 @@ impl BulkheadBuilder {
         }
         if self.fallbacks == 0 || self.fallbacks > Limit::MAX {
             return Err(BuildError::out_of_range("fallbacks", self.fallbacks, "1 to 2147483647"));
+        }
+        if self.most.is_some() && matches!(self.isolation, Isolation::Permits(_)) {
+            return Err(BuildError::Conflict("resizable is for threads: a compartment of permits takes any size"));
         }
         self.retry.as_ref().map_or(Ok(()), Retry::validate)?;
         match self.timeout {

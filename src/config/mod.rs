@@ -103,7 +103,7 @@ pub struct BulkheadConfig {
     /// How many calls may wait.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub queue: Option<usize>,
-    /// How far a compartment of threads may be resized: [`BulkheadBuilder::resizable`].
+    /// How far a compartment of threads may be resized: [`BulkheadBuilder::resizable`]. Not for one of permits.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub resizable: Option<ResizableConfig>,
     /// When it stops calling, and how it comes back. An empty one is the defaults of [`Trip`](crate::Trip) and

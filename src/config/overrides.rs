@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// What is said takes the place of the shared setting *whole*: an override with a breaker of its own says all that is special
 /// about that breaker, and gets nothing of the shared one's trip or recovery. So an override reads the same whatever it
-/// overrides.
+/// overrides. With an isolation of permits the shared `resizable` is left out: it is of threads.
 ///
 /// # Examples
 ///
@@ -73,11 +73,12 @@ impl<T: Clone> OrOff<T> {
 impl BulkheadOverride {
     /// The shared configuration with what is different here.
     pub fn over(&self, shared: &BulkheadConfig) -> BulkheadConfig {
+        let has_permits = matches!(self.isolation, Some(IsolationConfig::Permits(_)));
         BulkheadConfig {
             isolation: self.isolation.unwrap_or(shared.isolation),
             timeout: self.timeout.unwrap_or(shared.timeout),
             queue: self.queue.or(shared.queue),
-            resizable: self.resizable.or(shared.resizable),
+            resizable: self.resizable.or(shared.resizable.filter(|_| !has_permits)),
             breaker: OrOff::or(&self.breaker, &shared.breaker),
             retry: OrOff::or(&self.retry, &shared.retry),
             fallbacks: self.fallbacks.or(shared.fallbacks),
