@@ -19,6 +19,7 @@ mod fallback;
 mod flow;
 mod hedge;
 mod hedge_async;
+mod hedge_blocking;
 mod idempotent;
 mod keyed;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
