@@ -57,6 +57,7 @@ const RETRY: Kind = Fields(&[
 ]);
 const ISOLATION: Kind = Choice(&[("threads", Count), ("permits", Count)]);
 const RESIZABLE: Kind = Fields(&[("threads", Count), ("queue", Count)]);
+const PARTITIONS: Kind = Named(&Choice(&[("lent", Ratio), ("kept", Ratio)]));
 const BULKHEAD: Kind = Fields(&[
     ("isolation", ISOLATION),
     ("timeout", Or("never", &Span)),
@@ -65,6 +66,7 @@ const BULKHEAD: Kind = Fields(&[
     ("breaker", BREAKER),
     ("retry", RETRY),
     ("fallbacks", Count),
+    ("partitions", PARTITIONS),
 ]);
 const OVERRIDE: Kind = Fields(&[
     ("isolation", ISOLATION),
@@ -74,6 +76,7 @@ const OVERRIDE: Kind = Fields(&[
     ("breaker", Or("off", &BREAKER)),
     ("retry", Or("off", &RETRY)),
     ("fallbacks", Count),
+    ("partitions", PARTITIONS),
 ]);
 const REGISTRY: Kind =
     Fields(&[("keys", Count), ("residence", Span), ("shared", BULKHEAD), ("overrides", Named(&OVERRIDE))]);
@@ -83,7 +86,7 @@ const LIMIT: Kind = Fields(&[
     ("max_wait", Span),
     ("order", Word(&["fifo", "lifo"])),
     ("oversize", Word(&["refuse", "alone"])),
-    ("partitions", Named(&Choice(&[("lent", Ratio), ("kept", Ratio)]))),
+    ("partitions", PARTITIONS),
 ]);
 const POOL: Kind = Fields(&[
     ("threads", Count),

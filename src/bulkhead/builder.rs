@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::context::Inside;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
-use crate::permit::Limit;
+use crate::permit::{Limit, Share};
 use crate::pool::{Pool, PoolBuilder};
 use crate::retry::Retry;
 use crate::sync::{Arc, Shared, unique};
@@ -29,6 +29,7 @@ pub(super) const MAX_QUEUE: usize = 1 << 20;
 /// | [`retry`](Self::retry) | none | see [`Retry`] |
 /// | [`timeout`](Self::timeout) | must be given, or [`no_timeout`](Self::no_timeout) | above 0, at most one day |
 /// | [`fallbacks`](Self::fallbacks) | 10 at once | 1 to 2,147,483,647 |
+/// | [`partition`](Self::partition) | none | at most 64, together at most the whole; not with threads |
 /// | [`clock`](Self::clock) | the system's | |
 /// | [`observer`](Self::observer) | none | |
 ///
@@ -52,6 +53,7 @@ pub struct BulkheadBuilder {
     retry: Option<Retry>,
     timeout: Timeout,
     fallbacks: usize,
+    partitions: Vec<(Cow<'static, str>, Share)>,
     clock: Clock,
     observed: Observed,
 }
@@ -74,6 +76,7 @@ impl BulkheadBuilder {
             retry: None,
             timeout: Timeout::Unsaid,
             fallbacks: 10,
+            partitions: Vec::new(),
             clock: Clock::system(),
             observed: Observed::default(),
         }
@@ -122,6 +125,13 @@ impl BulkheadBuilder {
         self
     }
 
+    /// A part of the compartment with a share of its own, to be had from [`Bulkhead::partition`]: for two kinds of callers of one
+    /// dependency. For compartments of permits.
+    pub fn partition(mut self, name: impl Into<Cow<'static, str>>, share: Share) -> Self {
+        self.partitions.push((name.into(), share));
+        self
+    }
+
     /// Where the breaker reads the time. Waits go by the clock of the context.
     pub fn clock(mut self, clock: &Clock) -> Self {
         self.clock = clock.clone();
@@ -145,6 +155,9 @@ impl BulkheadBuilder {
         if self.most.is_some() && matches!(self.isolation, Isolation::Permits(_)) {
             return Err(BuildError::Conflict("resizable is for threads: a compartment of permits takes any size"));
         }
+        if !self.partitions.is_empty() && matches!(self.isolation, Isolation::Threads(_)) {
+            return Err(BuildError::Conflict("partition is for permits: put a Limit with partitions before threads"));
+        }
         self.retry.as_ref().map_or(Ok(()), Retry::validate)?;
         match self.timeout {
             Timeout::Unsaid => Err(BuildError::Conflict("a bulkhead needs timeout(..), or no_timeout() on purpose")),
@@ -160,6 +173,12 @@ impl BulkheadBuilder {
         let (trip, recovery) = self.breaker.clone()?;
         let builder = Breaker::builder(self.name.clone()).trip(trip).recovery(recovery).clock(&self.clock);
         Some(builder.observed(self.observed.clone()))
+    }
+
+    /// Of permits or of places: with the same shares.
+    fn limit(&self, permits: usize) -> Result<Limit, BuildError> {
+        let shares = self.partitions.iter().cloned();
+        shares.fold(Limit::builder(permits), |limit, (name, share)| limit.partition(name, share)).build()
     }
 
     fn pool_builder(&self, threads: usize) -> PoolBuilder {
@@ -189,7 +208,7 @@ impl BulkheadBuilder {
         self.breaker_builder().map_or(Ok(()), |builder| builder.check())?;
         match self.isolation {
             Isolation::Threads(threads) => self.pool_builder(threads).check(),
-            Isolation::Permits(permits) => Limit::builder(permits).build().map(drop),
+            Isolation::Permits(permits) => self.limit(permits).map(drop),
         }
     }
 
@@ -205,21 +224,24 @@ impl BulkheadBuilder {
             Isolation::Threads(threads) => (Some(self.pool_builder(threads).build()?), threads),
             Isolation::Permits(permits) => (None, permits),
         };
-        let limit = Limit::builder(at_once).build()?;
-        let places = Limit::builder(at_once.saturating_add(self.queue).min(Limit::MAX)).build()?;
-        Ok(Bulkhead(Arc::new(Inner {
+        let limit = self.limit(at_once)?;
+        let places = self.limit(at_once.saturating_add(self.queue).min(Limit::MAX))?;
+        let whole = Inner {
             name: self.name,
             inside: Shared::new(Inside { compartment: unique(), outer: None }),
             pool,
             places,
             limit,
             fallbacks: Limit::builder(self.fallbacks).build()?,
-            size: Size::new(self.queue),
+            size: Arc::new(Size::new(self.queue)),
+            part: 0,
+            parts: Box::default(),
             breaker,
             retry: self.retry,
             timeout,
             observed: self.observed,
             figures: Figures::default(),
-        })))
+        };
+        Ok(Bulkhead(Arc::new(whole.with_parts(self.partitions.len()))))
     }
 }

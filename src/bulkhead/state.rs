@@ -66,6 +66,30 @@ impl BulkheadState {
     }
 }
 
+impl BulkheadState {
+    /// With the calls of a part of it.
+    pub(super) fn plus(self, part: Self) -> Self {
+        Self {
+            requests: self.requests + part.requests,
+            attempts: self.attempts + part.attempts,
+            retries: self.retries + part.retries,
+            succeeded: self.succeeded + part.succeeded,
+            failed: self.failed + part.failed,
+            interrupted: self.interrupted + part.interrupted,
+            refused_full: self.refused_full + part.refused_full,
+            refused_open: self.refused_open + part.refused_open,
+            refused_ended: self.refused_ended + part.refused_ended,
+            refused_other: self.refused_other + part.refused_other,
+            hedges: self.hedges + part.hedges,
+            deduplicated: self.deduplicated + part.deduplicated,
+            fallbacks: self.fallbacks + part.fallbacks,
+            fallback_failed: self.fallback_failed + part.fallback_failed,
+            fallback_refused: self.fallback_refused + part.fallback_refused,
+            ..self
+        }
+    }
+}
+
 /// Counters nobody decides on: relaxed.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
