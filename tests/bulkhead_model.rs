@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 use watertight::breaker::BreakerState;
-use watertight::bulkhead::{Admit, BulkheadState, Classified};
+use watertight::bulkhead::{Admit, BulkheadBuilder, BulkheadState, Classified};
 use watertight::event::{self, Event};
 use watertight::{
     Admission, Budget, Bulkhead, CallError, CancelToken, Class, Context, Interrupted, Isolation, Jitter, ManualClock,
@@ -116,11 +116,12 @@ fn op() -> impl Strategy<Value = Op> {
 fn settings() -> impl Strategy<Value = Settings> {
     let pause = prop_oneof![1 => Just(0), 1 => (1..20_u64).prop_map(|ms| ms * MS)];
     let percent = prop::sample::select(&[0_u64, 30, 100]);
-    let sizes = (1..=MOST.0, 0..=MOST.1);
+    let sizes = (1..=MOST.0, 0..=MOST.1, prop::option::of((1..40_u64).prop_map(|ms| ms * MS)));
     (sizes, 1..80_u64, 1..4_u32, pause, percent, 1..4_u64, any::<u64>(), any::<u64>()).prop_map(
-        |((limit, queue), timeout, attempts, pause, percent, burst, a, b)| Settings {
+        |((limit, queue, max_wait), timeout, attempts, pause, percent, burst, a, b)| Settings {
             limit,
             queue,
+            max_wait,
             timeout: timeout * MS,
             attempts,
             pause,
@@ -204,13 +205,15 @@ fn class_of(end: End) -> Class {
 }
 
 impl Pair {
-    fn new(is: Settings, threads: bool) -> Self {
+    fn new(mut is: Settings, threads: bool) -> Self {
+        is.max_wait = is.max_wait.filter(|_| !threads);
         let (time, told) = (ManualClock::new(), Arc::<Mutex<Vec<Told>>>::default());
         let budget = Budget::percent(is.percent as f64).burst(is.burst as u32);
         let tell = told.clone();
         let isolation = if threads { Isolation::Threads(is.limit) } else { Isolation::Permits(is.limit) };
         let retry = Retry::constant(Duration::from_nanos(is.pause)).jitter(Jitter::None).attempts(is.attempts);
         let builder = Bulkhead::builder("driven", isolation).queue(is.queue);
+        let builder = is.max_wait.map(Duration::from_nanos).into_iter().fold(builder, BulkheadBuilder::max_wait);
         let it = if threads { builder.resizable(MOST.0, MOST.1) } else { builder }
             .breaker(is.rules.trip(), is.rules.recovery())
             .retry(retry.budget(budget.clone()))
@@ -549,9 +552,10 @@ fn beside_the_model(threads: bool, cases: u32) {
     assert!(cases < 1_000 || all(0), "it did not happen: {seen:?}");
 }
 
-/// 1,000 scripts; `BULKHEAD_SCRIPTS` for another number.
+/// 20,000 scripts, more than a million operations, in a build for release, fewer without; `BULKHEAD_SCRIPTS` for another number.
 fn scripts() -> u32 {
-    std::env::var("BULKHEAD_SCRIPTS").map_or(1_000, |n| n.parse().unwrap())
+    let default = if cfg!(debug_assertions) { 1_000 } else { 20_000 };
+    std::env::var("BULKHEAD_SCRIPTS").map_or(default, |n| n.parse().unwrap())
 }
 
 #[test]
@@ -561,5 +565,5 @@ fn a_compartment_of_permits_does_what_the_model_does() {
 
 #[test]
 fn one_of_threads_counts_who_comes_on_its_own_as_one_of_permits_does() {
-    beside_the_model(true, scripts() / 5);
+    beside_the_model(true, (scripts() / 5).min(1_000));
 }

@@ -592,3 +592,37 @@ fn a_hedged_call_that_is_refused_or_nested_is_a_call_like_any_other() {
     let refused = permits.idempotent().call_hedged(&cx, &hedge, |_| Ok::<_, ()>(1)).unwrap_err();
     assert!(matches!(refused, CallError::Rejected(RejectReason::NoThreads)));
 }
+
+#[test]
+fn who_has_waited_too_long_is_refused_as_full_and_has_time_left() {
+    let time = ManualClock::new();
+    let it = plain(Isolation::Permits(1)).queue(2).max_wait(SEC).clock(&time.clock()).build().unwrap();
+    let cx = Context::background().with_clock(&time.clock());
+    let held = it.admit(&cx).unwrap();
+    let out = std::thread::scope(|s| {
+        let call = s.spawn(|| it.call_here(&cx, |_| Ok::<_, ()>(())));
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(SEC);
+        call.join().unwrap()
+    });
+    assert!(matches!(out, Err(CallError::Rejected(RejectReason::Full { limit: 1, .. }))), "{out:?}");
+    let hurried = cx.with_timeout(SEC / 2); // has its own way
+    let late = std::thread::scope(|s| {
+        let call = s.spawn(|| it.admit(&hurried).map(drop));
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(SEC / 2);
+        call.join().unwrap()
+    });
+    assert_eq!(late, Err(RejectReason::DeadlinePassed));
+    held.success();
+    assert!(it.call_here(&cx, |_| Ok::<_, ()>(())).is_ok());
+    let said = |builder: BulkheadBuilder| builder.check().unwrap_err().to_string();
+    let threads = said(plain(Isolation::Threads(1)).max_wait(SEC));
+    assert_eq!(threads, "max_wait is for permits: in a queue of threads the call's timeout bounds the wait");
+    let none = said(plain(Isolation::Permits(1)).max_wait(Duration::ZERO));
+    assert_eq!(none, "max_wait is 0ns, must be above 0 and at most one day");
+}

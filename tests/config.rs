@@ -98,7 +98,7 @@ prop_compose! {
             (0_usize..100_000).prop_map(IsolationConfig::Permits),
         ],
         timeout in of(duration()),
-        (queue, fallbacks) in (of(0_usize..100_000), of(0_usize..100_000)),
+        (queue, fallbacks, max_wait) in (of(0_usize..100_000), of(0_usize..100_000), of(duration())),
         resizable in of((0_usize..100_000, 0_usize..100_000)),
         breaker in of((trip().boxed(), recovery().boxed())),
         retry in of(retry().boxed()),
@@ -106,6 +106,7 @@ prop_compose! {
     ) -> BulkheadConfig {
         let mut config = BulkheadConfig::new(isolation, timeout.map_or(Timeout::Never, Timeout::After));
         (config.queue, config.fallbacks, config.retry) = (queue, fallbacks, retry);
+        config.max_wait = max_wait;
         config.resizable = resizable.map(|(threads, queue)| ResizableConfig { threads, queue });
         let share = |(kept, of)| if kept { Share::Kept(of) } else { Share::Lent(of) };
         config.partitions = partitions.into_iter().map(|(name, of)| (name, share(of))).collect();
@@ -361,6 +362,7 @@ prop_compose! {
         own.breaker = config.breaker.map(OrOff::As).or(no_breaker.then_some(OrOff::Off)).filter(|_| said[3]);
         own.retry = config.retry.map(OrOff::As).or(no_retry.then_some(OrOff::Off)).filter(|_| said[4]);
         own.fallbacks = config.fallbacks.filter(|_| said[5]);
+        own.max_wait = config.max_wait;
         own.partitions = Some(config.partitions).filter(|parts| !parts.is_empty());
         own
     }
@@ -481,10 +483,12 @@ fn what_belongs_to_threads_is_no_setting_of_permits() {
 
     let mut shared = BulkheadConfig::new(IsolationConfig::Permits(4), SEC);
     shared.partitions.insert("live".into(), Share::Lent(0.5));
+    shared.max_wait = Some(SEC);
     let mut own = BulkheadOverride::default();
     assert_eq!(own.over(&shared).partitions, shared.partitions);
     own.isolation = Some(IsolationConfig::Threads(4));
-    assert!(own.over(&shared).partitions.is_empty() && own.over(&shared).builder("threads").check().is_ok());
+    assert!(own.over(&shared).partitions.is_empty() && own.over(&shared).max_wait.is_none());
+    assert!(own.over(&shared).builder("threads").check().is_ok());
     own.partitions = Some(shared.partitions.clone());
     let said = own.over(&shared).builder("threads").check().unwrap_err().to_string();
     assert!(said.starts_with("partition is for permits"), "{said}");

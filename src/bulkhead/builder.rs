@@ -24,6 +24,7 @@ pub(super) const MAX_QUEUE: usize = 1 << 20;
 /// |---|---|---|
 /// | isolation | given to [`Bulkhead::builder`] | threads: 1 to 16,384; permits: 1 to 2,147,483,647 |
 /// | [`queue`](Self::queue) | 0: fail at once | 0 to 1,048,576 |
+/// | [`max_wait`](Self::max_wait) | none: until the call's time is up | above 0, at most one day; not with threads |
 /// | [`resizable`](Self::resizable) | threads: to no more than it is built with; permits: any size | as those two; not with permits |
 /// | [`breaker`](Self::breaker) | none | see [`Trip`] and [`Recovery`] |
 /// | [`retry`](Self::retry) | none | see [`Retry`] |
@@ -48,6 +49,7 @@ pub struct BulkheadBuilder {
     name: Cow<'static, str>,
     isolation: Isolation,
     queue: usize,
+    max_wait: Option<Duration>,
     most: Option<(usize, usize)>,
     breaker: Option<(Trip, Recovery)>,
     retry: Option<Retry>,
@@ -71,6 +73,7 @@ impl BulkheadBuilder {
             name,
             isolation,
             queue: 0,
+            max_wait: None,
             most: None,
             breaker: None,
             retry: None,
@@ -85,6 +88,14 @@ impl BulkheadBuilder {
     /// How many calls may wait while all threads or permits are taken.
     pub fn queue(mut self, calls: usize) -> Self {
         self.queue = calls;
+        self
+    }
+
+    /// How long a call waits for a permit at most; then it is refused as [`Full`](crate::RejectReason::Full), with the rest of its
+    /// time left for something else. For compartments of permits; one of threads bounds the wait by the length of its queue, and by the
+    /// time of the call.
+    pub fn max_wait(mut self, d: Duration) -> Self {
+        self.max_wait = Some(d);
         self
     }
 
@@ -155,6 +166,11 @@ impl BulkheadBuilder {
         if self.most.is_some() && matches!(self.isolation, Isolation::Permits(_)) {
             return Err(BuildError::Conflict("resizable is for threads: a compartment of permits takes any size"));
         }
+        if self.max_wait.is_some() && matches!(self.isolation, Isolation::Threads(_)) {
+            return Err(BuildError::Conflict(
+                "max_wait is for permits: in a queue of threads the call's timeout bounds the wait",
+            ));
+        }
         if !self.partitions.is_empty() && matches!(self.isolation, Isolation::Threads(_)) {
             return Err(BuildError::Conflict("partition is for permits: put a Limit with partitions before threads"));
         }
@@ -177,8 +193,9 @@ impl BulkheadBuilder {
 
     /// Of permits or of places: with the same shares.
     fn limit(&self, permits: usize) -> Result<Limit, BuildError> {
-        let shares = self.partitions.iter().cloned();
-        shares.fold(Limit::builder(permits), |limit, (name, share)| limit.partition(name, share)).build()
+        let limit = Limit::builder(permits);
+        let limit = self.max_wait.map_or(limit.clone(), |d| limit.max_wait(d));
+        self.partitions.iter().cloned().fold(limit, |limit, (name, share)| limit.partition(name, share)).build()
     }
 
     fn pool_builder(&self, threads: usize) -> PoolBuilder {

@@ -105,6 +105,9 @@ pub struct BulkheadConfig {
     /// How many calls may wait.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub queue: Option<usize>,
+    /// How long a call waits for a permit at most: [`BulkheadBuilder::max_wait`]. Not for one of threads.
+    #[cfg_attr(feature = "serde", serde(default, with = "text::maybe", skip_serializing_if = "Option::is_none"))]
+    pub max_wait: Option<Duration>,
     /// How far a compartment of threads may be resized: [`BulkheadBuilder::resizable`]. Not for one of permits.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub resizable: Option<ResizableConfig>,
@@ -127,16 +130,16 @@ impl BulkheadConfig {
     /// With what must be given.
     pub fn new(isolation: IsolationConfig, timeout: impl Into<Timeout>) -> Self {
         let timeout = timeout.into();
-        let partitions = BTreeMap::new();
         Self {
             isolation,
             timeout,
             queue: None,
+            max_wait: None,
             resizable: None,
             breaker: None,
             retry: None,
             fallbacks: None,
-            partitions,
+            partitions: BTreeMap::new(),
         }
     }
 
@@ -148,6 +151,7 @@ impl BulkheadConfig {
             Timeout::Never => builder.no_timeout(),
         };
         let builder = set(builder, self.queue, BulkheadBuilder::queue);
+        let builder = set(builder, self.max_wait, BulkheadBuilder::max_wait);
         let builder = set(builder, self.resizable, |builder, most| builder.resizable(most.threads, most.queue));
         let builder = set(builder, self.fallbacks, BulkheadBuilder::fallbacks);
         let builder = set(builder, self.retry.as_ref(), |builder, retry| builder.retry(retry.retry()));

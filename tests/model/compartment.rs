@@ -42,6 +42,8 @@ pub(crate) struct Call {
     /// Of the call, and of this attempt, whose time is shorter if it is a probe.
     ends: u64,
     attempt_ends: u64,
+    /// How long it stays in line.
+    patience: u64,
     probe: bool,
     cancelled: bool,
     /// The breaker's leave.
@@ -87,6 +89,7 @@ pub(crate) struct Figures {
 pub(crate) struct Settings {
     pub(crate) limit: usize,
     pub(crate) queue: usize,
+    pub(crate) max_wait: Option<u64>,
     pub(crate) timeout: u64,
     pub(crate) attempts: u32,
     pub(crate) pause: u64,
@@ -168,6 +171,7 @@ impl Model {
             attempt: 1,
             ends,
             attempt_ends: ends,
+            patience: 0,
             probe: false,
             cancelled,
             ticket: 0,
@@ -202,9 +206,10 @@ impl Model {
         }
         self.places += 1;
         let free = self.is_free();
-        let probe_ends = self.probe_ends(probe);
+        let (probe_ends, patience) =
+            (self.probe_ends(probe), self.is.max_wait.map_or(u64::MAX, |d| self.breaker.now + d));
         let call = self.calls.get_mut(&id).unwrap();
-        (call.ticket, call.probe) = (ticket, probe);
+        (call.ticket, call.probe, call.patience) = (ticket, probe, patience);
         // An admission's context is made before it waits, that of an attempt after it.
         call.attempt_ends = if call.admission { call.ends.min(probe_ends) } else { call.ends };
         call.phase = if free { Phase::Granted } else { Phase::InLine };
@@ -342,6 +347,10 @@ impl Model {
                 Some(deadline) => {
                     self.leave(id, Class::Ignore);
                     self.refuse(id, Heard::Late(deadline))
+                }
+                None if now >= call.patience => {
+                    self.leave(id, Class::Ignore);
+                    self.refuse(id, Heard::Full)
                 }
                 None => Heard::Pending,
             },
