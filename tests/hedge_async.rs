@@ -525,7 +525,7 @@ fn a_second_attempt_after_a_learnt_quantile_takes_the_tail_off_within_its_budget
                     let takes = if next(100) < 2 { millis(500) } else { millis(5 + next(11)) };
                     async move { cx.sleep_async(takes).await }
                 }));
-                while let Poll::Pending = call.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
+                while call.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending() {
                     time.advance(millis(1));
                 }
                 time.clock().now() - begun
