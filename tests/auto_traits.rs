@@ -160,6 +160,12 @@ fn futures_without_a_name_leave_what_made_them() {
         let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
         bulkhead.call_async(&Context::background(), async |_| Ok::<_, ()>(Lonely::new(1)))
     }
+    fn hedged_blocking() -> impl Future + Send + 'static {
+        let bulkhead = Bulkhead::builder("b", Isolation::Threads(1)).no_timeout().build().unwrap();
+        let hedge = Hedge::after(std::time::Duration::ZERO);
+        let f = |_: &Context| Ok::<_, ()>(Lonely::new(1));
+        bulkhead.idempotent().call_hedged_blocking(&Context::background(), &hedge, f)
+    }
     fn hedged() -> impl Future + Send + 'static {
         let bulkhead = Bulkhead::builder("leaves", Isolation::Permits(1)).no_timeout().build().unwrap();
         let hedge = Hedge::after(std::time::Duration::ZERO);
@@ -178,6 +184,7 @@ fn futures_without_a_name_leave_what_made_them() {
     leaves(protected());
     leaves(protected_async());
     leaves(hedged());
+    leaves(hedged_blocking());
     leaves(wrapped());
     leaves(run());
     leaves(called());

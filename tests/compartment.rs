@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 use watertight::breaker::BreakerState;
 use watertight::bulkhead::{BulkheadBuilder, Classified, Hedge};
+use watertight::event::{Event, from_fn};
 use watertight::{
     Budget, Bulkhead, CallError, CancelCause, CancelToken, Class, Context, Interrupted, Isolation, Jitter, ManualClock,
     Recovery, RejectReason, Retry, Trip,
@@ -493,6 +494,47 @@ fn no_second_attempt_beside_what_ends_in_time_or_without_money_room_or_leave() {
     assert_eq!((alone_too.unwrap(), it.state().hedges, budget.stats().retries), (1, 0, 0));
 }
 
+/// The leave for the second attempt changes the breaker, and who hears of that cancels the call before anybody enters it.
+#[test]
+fn a_second_attempt_that_is_not_entered_is_neither_counted_nor_paid_for() {
+    let (token, time, budget) = (CancelToken::new(), ManualClock::new(), Budget::percent(100));
+    let canceller = token.clone();
+    let it = Bulkhead::builder("hedged", Isolation::Threads(2))
+        .breaker(Trip::consecutive(1), Recovery::after(SEC / 2))
+        .retry(Retry::constant(Duration::ZERO).budget(budget.clone()))
+        .timeout(SEC * 10)
+        .clock(&time.clock())
+        .observer(from_fn(move |e| {
+            if matches!(e, Event::BreakerChanged { to: BreakerState::HalfOpen, .. }) {
+                canceller.cancel();
+            }
+        }))
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock()).with_token(&token);
+    let (begun, has_begun) = channel();
+    let out = std::thread::scope(|s| {
+        let call = s.spawn(|| {
+            it.idempotent().call_hedged(&cx, &Hedge::after(SEC), move |cx| {
+                begun.send(()).unwrap();
+                cx.token().wait(&Context::background());
+                Err::<(), _>("cancelled")
+            })
+        });
+        has_begun.recv().unwrap();
+        it.breaker().unwrap().admit().unwrap().failure(); // somebody else's
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(SEC);
+        call.join().unwrap()
+    });
+    assert!(out.unwrap_err().started());
+    until_idle(&it);
+    let (state, account) = (it.state(), budget.stats());
+    assert_eq!((state.attempts, state.hedges, account.retries, account.available), (1, 0, 0, 1));
+}
+
 #[test]
 fn when_both_fail_or_time_is_up_it_says_so() {
     let (it, time, cx, budget, _) = hedging(2);
@@ -549,4 +591,38 @@ fn a_hedged_call_that_is_refused_or_nested_is_a_call_like_any_other() {
     let permits = plain(Isolation::Permits(1)).build().unwrap();
     let refused = permits.idempotent().call_hedged(&cx, &hedge, |_| Ok::<_, ()>(1)).unwrap_err();
     assert!(matches!(refused, CallError::Rejected(RejectReason::NoThreads)));
+}
+
+#[test]
+fn who_has_waited_too_long_is_refused_as_full_and_has_time_left() {
+    let time = ManualClock::new();
+    let it = plain(Isolation::Permits(1)).queue(2).max_wait(SEC).clock(&time.clock()).build().unwrap();
+    let cx = Context::background().with_clock(&time.clock());
+    let held = it.admit(&cx).unwrap();
+    let out = std::thread::scope(|s| {
+        let call = s.spawn(|| it.call_here(&cx, |_| Ok::<_, ()>(())));
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(SEC);
+        call.join().unwrap()
+    });
+    assert!(matches!(out, Err(CallError::Rejected(RejectReason::Full { limit: 1, .. }))), "{out:?}");
+    let hurried = cx.with_timeout(SEC / 2); // has its own way
+    let late = std::thread::scope(|s| {
+        let call = s.spawn(|| it.admit(&hurried).map(drop));
+        while time.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        time.advance(SEC / 2);
+        call.join().unwrap()
+    });
+    assert_eq!(late, Err(RejectReason::DeadlinePassed));
+    held.success();
+    assert!(it.call_here(&cx, |_| Ok::<_, ()>(())).is_ok());
+    let said = |builder: BulkheadBuilder| builder.check().unwrap_err().to_string();
+    let threads = said(plain(Isolation::Threads(1)).max_wait(SEC));
+    assert_eq!(threads, "max_wait is for permits: in a queue of threads the call's timeout bounds the wait");
+    let none = said(plain(Isolation::Permits(1)).max_wait(Duration::ZERO));
+    assert_eq!(none, "max_wait is 0ns, must be above 0 and at most one day");
 }

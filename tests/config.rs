@@ -98,14 +98,18 @@ prop_compose! {
             (0_usize..100_000).prop_map(IsolationConfig::Permits),
         ],
         timeout in of(duration()),
-        (queue, fallbacks) in (of(0_usize..100_000), of(0_usize..100_000)),
+        (queue, fallbacks, max_wait) in (of(0_usize..100_000), of(0_usize..100_000), of(duration())),
         resizable in of((0_usize..100_000, 0_usize..100_000)),
         breaker in of((trip().boxed(), recovery().boxed())),
         retry in of(retry().boxed()),
+        partitions in prop::collection::btree_map("[a-z .]{1,8}", (any::<bool>(), up_to(1)), 0..3),
     ) -> BulkheadConfig {
         let mut config = BulkheadConfig::new(isolation, timeout.map_or(Timeout::Never, Timeout::After));
         (config.queue, config.fallbacks, config.retry) = (queue, fallbacks, retry);
+        config.max_wait = max_wait;
         config.resizable = resizable.map(|(threads, queue)| ResizableConfig { threads, queue });
+        let share = |(kept, of)| if kept { Share::Kept(of) } else { Share::Lent(of) };
+        config.partitions = partitions.into_iter().map(|(name, of)| (name, share(of))).collect();
         config.breaker = breaker.map(|(trip, recovery)| {
             let mut breaker = BreakerConfig::default();
             (breaker.trip, breaker.recovery) = (trip, recovery);
@@ -358,6 +362,8 @@ prop_compose! {
         own.breaker = config.breaker.map(OrOff::As).or(no_breaker.then_some(OrOff::Off)).filter(|_| said[3]);
         own.retry = config.retry.map(OrOff::As).or(no_retry.then_some(OrOff::Off)).filter(|_| said[4]);
         own.fallbacks = config.fallbacks.filter(|_| said[5]);
+        own.max_wait = config.max_wait;
+        own.partitions = Some(config.partitions).filter(|parts| !parts.is_empty());
         own
     }
 }
@@ -459,4 +465,31 @@ fn what_makes_no_sense_for_some_key_is_found_when_the_registry_is_made() {
     assert_eq!(refused("[overrides.odd]\nretry = 'none'"), "\"none\" is neither settings nor \"off\"");
     assert_eq!(refused("[overrides.odd]\nretry = 3"), "invalid type: integer `3`, expected settings, or \"off\"");
     assert!(refused("[override.odd]").starts_with("unknown field `override`"));
+}
+
+#[test]
+fn what_belongs_to_threads_is_no_setting_of_permits() {
+    let mut shared = BulkheadConfig::new(IsolationConfig::Threads(4), SEC);
+    shared.resizable = Some(ResizableConfig { threads: 8, queue: 16 });
+    assert!(shared.builder("threads").check().is_ok());
+    let mut own = BulkheadOverride::default();
+    assert_eq!(own.over(&shared).resizable, shared.resizable);
+    own.isolation = Some(IsolationConfig::Permits(4));
+    assert_eq!(own.over(&shared).resizable, None, "it is not this one's to inherit");
+    assert!(own.over(&shared).builder("permits").check().is_ok());
+    own.resizable = shared.resizable;
+    let said = own.over(&shared).builder("permits").check().unwrap_err().to_string();
+    assert!(said.starts_with("resizable is for threads"), "{said}");
+
+    let mut shared = BulkheadConfig::new(IsolationConfig::Permits(4), SEC);
+    shared.partitions.insert("live".into(), Share::Lent(0.5));
+    shared.max_wait = Some(SEC);
+    let mut own = BulkheadOverride::default();
+    assert_eq!(own.over(&shared).partitions, shared.partitions);
+    own.isolation = Some(IsolationConfig::Threads(4));
+    assert!(own.over(&shared).partitions.is_empty() && own.over(&shared).max_wait.is_none());
+    assert!(own.over(&shared).builder("threads").check().is_ok());
+    own.partitions = Some(shared.partitions.clone());
+    let said = own.over(&shared).builder("threads").check().unwrap_err().to_string();
+    assert!(said.starts_with("partition is for permits"), "{said}");
 }

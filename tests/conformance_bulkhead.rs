@@ -637,7 +637,7 @@ fn second_attempts_are_paid_from_the_budget_of_retries() {
     let cx = Context::background().with_clock(&time.clock());
     for _ in 0..CALLS {
         let (attempts, is_over) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-        let (over, before) = (is_over.clone(), it.state().hedges);
+        let (over, before) = (is_over.clone(), budget.stats().retries);
         // The first attempt hangs until it has lost, or until it is clear that there will be no second.
         let hangs = move |cx: &Context| {
             if attempts.fetch_add(1, SeqCst) == 0 {
@@ -656,8 +656,8 @@ fn second_attempts_are_paid_from_the_budget_of_retries() {
             while time.waiting() == 0 && !call.is_finished() {
                 std::thread::yield_now();
             }
-            // There is a second attempt and it wins, or there is none.
-            is_over.store(it.state().hedges == before, SeqCst);
+            // A second attempt is paid for and wins, or there is none.
+            is_over.store(budget.stats().retries == before, SeqCst);
             call.join().unwrap().unwrap();
         });
         until_idle(&it);

@@ -6,14 +6,17 @@ use proptest::prelude::*;
 use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
+use watertight::breaker::BreakerState;
 use watertight::bulkhead::{BulkheadState, Hedge};
+use watertight::event::{Event, from_fn};
 use watertight::retry::RetryCap;
 use watertight::{
-    Budget, Bulkhead, CallError, CancelCause, Context, Interrupted, Isolation, ManualClock, Recovery, Retry, Trip,
+    Budget, Bulkhead, CallError, CancelCause, CancelToken, Context, Interrupted, Isolation, ManualClock, Recovery,
+    Retry, Trip,
 };
 
 const SEC: Duration = Duration::from_secs(1);
@@ -267,6 +270,36 @@ fn no_second_without_a_permit_money_or_leave() {
     probed.is_as_new();
 }
 
+/// Between the leave for a second attempt and its first poll somebody may cancel the call: who hears of the breaker's change
+/// that this leave has made, for one.
+#[test]
+fn a_second_that_is_not_entered_is_neither_counted_nor_paid_for() {
+    let (token, budget, time) = (CancelToken::new(), Budget::percent(100), ManualClock::new());
+    let canceller = token.clone();
+    let it = Bulkhead::builder("hedged", Isolation::Permits(2))
+        .breaker(Trip::consecutive(1), Recovery::after(SEC / 2))
+        .retry(Retry::constant(Duration::ZERO).budget(budget.clone()))
+        .timeout(SEC * 10)
+        .clock(&time.clock())
+        .observer(from_fn(move |e| {
+            if matches!(e, Event::BreakerChanged { to: BreakerState::HalfOpen, .. }) {
+                canceller.cancel();
+            }
+        }))
+        .build()
+        .unwrap();
+    let cx = Context::background().with_clock(&time.clock()).with_token(&token);
+    let lab = Lab { it, time, cx, budget, hedge: Hedge::after(SEC), attempts: Rc::default() };
+    let mut call = lab.call();
+    assert!(poll(&mut call).is_pending());
+    lab.it.breaker().unwrap().admit().unwrap().failure(); // somebody else's
+    lab.time.advance(SEC);
+    let left = ready(&mut call);
+    assert!(matches!(left, Err(CallError::Interrupted(Interrupted::Cancelled(_)))), "{left:?}");
+    let state = lab.is_as_new();
+    assert_eq!((lab.begun(), state.attempts, state.hedges, lab.budget.stats().available), (1, 1, 0, 1));
+}
+
 #[test]
 fn no_second_while_somebody_waits() {
     let lab = lab(2);
@@ -464,4 +497,49 @@ proptest! {
         lab.is_as_new();
         prop_assert_eq!(lab.wanted(), 0);
     }
+}
+
+/// Fifteen milliseconds at most for 98 calls in a hundred, half a second for the others, in simulated time: what the slowest one in a
+/// hundred takes, and how many second attempts that has cost.
+#[test]
+fn a_second_attempt_after_a_learnt_quantile_takes_the_tail_off_within_its_budget() {
+    const CALLS: usize = 3_000;
+    let millis = Duration::from_millis;
+    let simulate = |hedge: Hedge| {
+        let time = ManualClock::new();
+        let it = Bulkhead::builder("simulated", Isolation::Permits(4))
+            .retry(Retry::constant(Duration::ZERO).budget(Budget::percent(10)))
+            .timeout(SEC * 10)
+            .build()
+            .unwrap();
+        let cx = Context::background().with_clock(&time.clock());
+        let seed = std::cell::Cell::new(7_u64);
+        let next = |n: u64| {
+            seed.set(seed.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+            (seed.get() >> 33) % n
+        };
+        let mut took: Vec<Duration> = (0..CALLS)
+            .map(|_| {
+                let begun = time.clock().now();
+                let mut call = pin!(it.idempotent().call_hedged_async(&cx, &hedge, |cx: Context| {
+                    let takes = if next(100) < 2 { millis(500) } else { millis(5 + next(11)) };
+                    async move { cx.sleep_async(takes).await }
+                }));
+                while call.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending() {
+                    time.advance(millis(1));
+                }
+                time.clock().now() - begun
+            })
+            .collect();
+        took.sort_unstable();
+        (took[CALLS * 99 / 100], it.state())
+    };
+    let (plain, alone) = simulate(Hedge::after(SEC));
+    let (hedged, state) = simulate(Hedge::quantile(0.95, millis(100)));
+    println!("99 of 100 within {plain:?}, hedged {hedged:?}; {:.3} attempts a call", state.amplification());
+    assert_eq!((plain, alone.hedges), (millis(500), 0));
+    assert!(hedged <= millis(40), "{hedged:?}");
+    let share = state.hedges as f64 / CALLS as f64;
+    assert!(share > 0.03 && share < 0.1, "{share}");
+    assert_eq!(state.succeeded, CALLS as u64);
 }

@@ -15,6 +15,12 @@ fn plain(isolation: Isolation) -> BulkheadBuilder {
     Bulkhead::builder("resized", isolation).timeout(Duration::from_secs(3_600))
 }
 
+/// May grow as far as the tests do.
+fn growing(isolation: Isolation, at_once: usize, queue: usize) -> BulkheadBuilder {
+    let threads = matches!(isolation, Isolation::Threads(_));
+    if threads { plain(isolation).resizable(at_once, queue) } else { plain(isolation) }
+}
+
 fn poll<F: Future + Unpin>(f: &mut F) -> Poll<F::Output> {
     Pin::new(f).poll(&mut Task::from_waker(Waker::noop()))
 }
@@ -22,7 +28,7 @@ fn poll<F: Future + Unpin>(f: &mut F) -> Poll<F::Output> {
 #[test]
 fn a_larger_compartment_serves_who_waits_and_a_smaller_one_takes_nothing_away() {
     for isolation in [Isolation::Threads(1), Isolation::Permits(1)] {
-        let it = plain(isolation).queue(2).resizable(4, 8).build().unwrap();
+        let it = growing(isolation, 4, 8).queue(2).build().unwrap();
         let cx = Context::background();
         let first = it.admit(&cx).unwrap();
         let mut waiting = [it.admit_async(&cx), it.admit_async(&cx)];
@@ -53,19 +59,22 @@ fn a_larger_compartment_serves_who_waits_and_a_smaller_one_takes_nothing_away() 
 fn sizes_that_make_no_sense_name_their_range_and_change_nothing() {
     let said = |e: watertight::BuildError| e.to_string();
     let threads = plain(Isolation::Threads(2)).queue(1).resizable(3, 4).build().unwrap();
-    assert_eq!(said(threads.resize(0, 1).unwrap_err()), "threads is 0, must be 1 to 3");
-    assert_eq!(said(threads.resize(4, 1).unwrap_err()), "threads is 4, must be 1 to 3");
+    assert_eq!(said(threads.resize(0, 1).unwrap_err()), "at_once is 0, must be 1 to 3");
+    assert_eq!(said(threads.resize(4, 1).unwrap_err()), "at_once is 4, must be 1 to 3");
     assert_eq!(said(threads.resize(2, 5).unwrap_err()), "queue is 5, must be 0 to 4");
     let fixed = plain(Isolation::Threads(2)).build().unwrap();
-    assert_eq!(said(fixed.resize(3, 0).unwrap_err()), "threads is 3, must be 1 to 2");
+    assert_eq!(said(fixed.resize(3, 0).unwrap_err()), "at_once is 3, must be 1 to 2");
     let permits = plain(Isolation::Permits(2)).queue(1).build().unwrap();
-    assert!(said(permits.resize(0, 1).unwrap_err()).starts_with("permits is 0"));
+    assert!(said(permits.resize(0, 1).unwrap_err()).starts_with("at_once is 0, must be 1 to 2147483647"));
     assert!(said(permits.resize(1, usize::MAX).unwrap_err()).starts_with("queue is"));
     for it in [threads, permits] {
         assert_eq!((it.state().limit, it.state().queue), (2, 1));
     }
     let less = plain(Isolation::Threads(4)).resizable(3, 0).build().unwrap_err();
     assert_eq!(said(less), "resizable threads is 3, must be 4 to 16384");
+    let permits = plain(Isolation::Permits(4)).resizable(8, 0);
+    let never_looked_at = "resizable is for threads: a compartment of permits takes any size";
+    assert_eq!([said(permits.check().unwrap_err()), said(permits.build().unwrap_err())], [never_looked_at; 2]);
 }
 
 /// Random sizes while calls of every form come in: never more at once than the largest, nothing is stranded, and in the end
@@ -74,7 +83,7 @@ fn sizes_that_make_no_sense_name_their_range_and_change_nothing() {
 fn random_sizes_under_load_strand_nobody_and_the_dependency_never_sees_more_than_the_largest() {
     const MOST: usize = 4;
     for isolation in [Isolation::Threads(1), Isolation::Permits(1)] {
-        let it = plain(isolation.clone()).queue(8).resizable(MOST, 8).build().unwrap();
+        let it = growing(isolation.clone(), MOST, 8).queue(8).build().unwrap();
         let (now, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (done, is_done) = channel::<()>();
         std::thread::scope(|s| {

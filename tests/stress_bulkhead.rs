@@ -172,7 +172,7 @@ fn calls() -> u64 {
 }
 
 const CALLERS: usize = 4;
-const FORMS: u64 = 13;
+const FORMS: u64 = 14;
 const CAP: u32 = u32::MAX / 2;
 const BETWEEN: u8 = 2;
 
@@ -351,6 +351,10 @@ impl Storm {
                 Some(admitted.map_err(CallError::from).and_then(by_hand))
             }
             11 => Some(again.call_hedged(cx, &Hedge::after(delay), move |_| f())),
+            12 => {
+                let call = again.call_hedged_blocking(cx, &Hedge::after(delay), move |_| f());
+                self.polled(call, polls, &at, true)
+            }
             _ => {
                 let asked = AtomicU64::new(0);
                 let known = move |_: &IdempotencyKey| (asked.fetch_add(1, SeqCst) == 1).then_some(()); // before the retry

@@ -189,7 +189,7 @@ impl Bulkhead {
         let waited = inner.begin(cx).and_then(|begun| {
             let permit = match begun.permit {
                 Some(permit) => permit,
-                None => inner.limit.acquire(&begun.cx)?,
+                None => inner.permit(&begun.cx)?,
             };
             begun.cx.check()?;
             Ok(Admission::new(inner, begun.leave, Running::new(begun.place, permit), begun.cx))
@@ -278,7 +278,7 @@ impl Admit {
         match permit {
             Some(permit) => Ok(Admission::new(&inner, leave, Running::new(place, permit), cx)),
             None => {
-                self.stage = Stage::InLine { leave, place, turn: inner.limit.acquire_async(&cx), cx };
+                self.stage = Stage::InLine { leave, place, turn: inner.permit_async(&cx), cx };
                 Err(None)
             }
         }

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::context::Inside;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
-use crate::permit::Limit;
+use crate::permit::{Limit, Share};
 use crate::pool::{Pool, PoolBuilder};
 use crate::retry::Retry;
 use crate::sync::{Arc, Shared, unique};
@@ -24,11 +24,13 @@ pub(super) const MAX_QUEUE: usize = 1 << 20;
 /// |---|---|---|
 /// | isolation | given to [`Bulkhead::builder`] | threads: 1 to 16,384; permits: 1 to 2,147,483,647 |
 /// | [`queue`](Self::queue) | 0: fail at once | 0 to 1,048,576 |
-/// | [`resizable`](Self::resizable) | threads: to no more than it is built with | as those two |
+/// | [`max_wait`](Self::max_wait) | none: until the call's time is up | above 0, at most one day; not with threads |
+/// | [`resizable`](Self::resizable) | threads: to no more than it is built with; permits: any size | as those two; not with permits |
 /// | [`breaker`](Self::breaker) | none | see [`Trip`] and [`Recovery`] |
 /// | [`retry`](Self::retry) | none | see [`Retry`] |
 /// | [`timeout`](Self::timeout) | must be given, or [`no_timeout`](Self::no_timeout) | above 0, at most one day |
 /// | [`fallbacks`](Self::fallbacks) | 10 at once | 1 to 2,147,483,647 |
+/// | [`partition`](Self::partition) | none | at most 64, together at most the whole; not with threads |
 /// | [`clock`](Self::clock) | the system's | |
 /// | [`observer`](Self::observer) | none | |
 ///
@@ -47,11 +49,13 @@ pub struct BulkheadBuilder {
     name: Cow<'static, str>,
     isolation: Isolation,
     queue: usize,
+    max_wait: Option<Duration>,
     most: Option<(usize, usize)>,
     breaker: Option<(Trip, Recovery)>,
     retry: Option<Retry>,
     timeout: Timeout,
     fallbacks: usize,
+    partitions: Vec<(Cow<'static, str>, Share)>,
     clock: Clock,
     observed: Observed,
 }
@@ -69,11 +73,13 @@ impl BulkheadBuilder {
             name,
             isolation,
             queue: 0,
+            max_wait: None,
             most: None,
             breaker: None,
             retry: None,
             timeout: Timeout::Unsaid,
             fallbacks: 10,
+            partitions: Vec::new(),
             clock: Clock::system(),
             observed: Observed::default(),
         }
@@ -85,8 +91,16 @@ impl BulkheadBuilder {
         self
     }
 
+    /// How long a call waits for a permit at most; then it is refused as [`Full`](crate::RejectReason::Full), with the rest of its
+    /// time left for something else. For compartments of permits; one of threads bounds the wait by the length of its queue, and by the
+    /// time of the call.
+    pub fn max_wait(mut self, d: Duration) -> Self {
+        self.max_wait = Some(d);
+        self
+    }
+
     /// How far a compartment of threads may be [resized](Bulkhead::resize): so many threads, and so many calls that wait. The
-    /// memory of the longer queue is taken when it is built. One of permits needs no such word.
+    /// memory of the longer queue is taken when it is built. One of permits takes any size and no such word.
     pub fn resizable(mut self, threads: usize, queue: usize) -> Self {
         self.most = Some((threads, queue));
         self
@@ -122,6 +136,13 @@ impl BulkheadBuilder {
         self
     }
 
+    /// A part of the compartment with a share of its own, to be had from [`Bulkhead::partition`]: for two kinds of callers of one
+    /// dependency. For compartments of permits.
+    pub fn partition(mut self, name: impl Into<Cow<'static, str>>, share: Share) -> Self {
+        self.partitions.push((name.into(), share));
+        self
+    }
+
     /// Where the breaker reads the time. Waits go by the clock of the context.
     pub fn clock(mut self, clock: &Clock) -> Self {
         self.clock = clock.clone();
@@ -142,6 +163,17 @@ impl BulkheadBuilder {
         if self.fallbacks == 0 || self.fallbacks > Limit::MAX {
             return Err(BuildError::out_of_range("fallbacks", self.fallbacks, "1 to 2147483647"));
         }
+        if self.most.is_some() && matches!(self.isolation, Isolation::Permits(_)) {
+            return Err(BuildError::Conflict("resizable is for threads: a compartment of permits takes any size"));
+        }
+        if self.max_wait.is_some() && matches!(self.isolation, Isolation::Threads(_)) {
+            return Err(BuildError::Conflict(
+                "max_wait is for permits: in a queue of threads the call's timeout bounds the wait",
+            ));
+        }
+        if !self.partitions.is_empty() && matches!(self.isolation, Isolation::Threads(_)) {
+            return Err(BuildError::Conflict("partition is for permits: put a Limit with partitions before threads"));
+        }
         self.retry.as_ref().map_or(Ok(()), Retry::validate)?;
         match self.timeout {
             Timeout::Unsaid => Err(BuildError::Conflict("a bulkhead needs timeout(..), or no_timeout() on purpose")),
@@ -157,6 +189,13 @@ impl BulkheadBuilder {
         let (trip, recovery) = self.breaker.clone()?;
         let builder = Breaker::builder(self.name.clone()).trip(trip).recovery(recovery).clock(&self.clock);
         Some(builder.observed(self.observed.clone()))
+    }
+
+    /// Of permits or of places: with the same shares.
+    fn limit(&self, permits: usize) -> Result<Limit, BuildError> {
+        let limit = Limit::builder(permits);
+        let limit = self.max_wait.map_or(limit.clone(), |d| limit.max_wait(d));
+        self.partitions.iter().cloned().fold(limit, |limit, (name, share)| limit.partition(name, share)).build()
     }
 
     fn pool_builder(&self, threads: usize) -> PoolBuilder {
@@ -186,7 +225,7 @@ impl BulkheadBuilder {
         self.breaker_builder().map_or(Ok(()), |builder| builder.check())?;
         match self.isolation {
             Isolation::Threads(threads) => self.pool_builder(threads).check(),
-            Isolation::Permits(permits) => Limit::builder(permits).build().map(drop),
+            Isolation::Permits(permits) => self.limit(permits).map(drop),
         }
     }
 
@@ -202,21 +241,24 @@ impl BulkheadBuilder {
             Isolation::Threads(threads) => (Some(self.pool_builder(threads).build()?), threads),
             Isolation::Permits(permits) => (None, permits),
         };
-        let limit = Limit::builder(at_once).build()?;
-        let places = Limit::builder(at_once.saturating_add(self.queue).min(Limit::MAX)).build()?;
-        Ok(Bulkhead(Arc::new(Inner {
+        let limit = self.limit(at_once)?;
+        let places = self.limit(at_once.saturating_add(self.queue).min(Limit::MAX))?;
+        let whole = Inner {
             name: self.name,
             inside: Shared::new(Inside { compartment: unique(), outer: None }),
             pool,
             places,
             limit,
             fallbacks: Limit::builder(self.fallbacks).build()?,
-            size: Size::new(self.queue),
+            size: Arc::new(Size::new(self.queue)),
+            part: 0,
+            parts: Box::default(),
             breaker,
             retry: self.retry,
             timeout,
             observed: self.observed,
             figures: Figures::default(),
-        })))
+        };
+        Ok(Bulkhead(Arc::new(whole.with_parts(self.partitions.len()))))
     }
 }

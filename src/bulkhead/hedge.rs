@@ -2,7 +2,8 @@
 //!
 //! **Invariants.** 1. A second attempt is paid for like a retry, and what was paid goes back if it is never entered. 2. The
 //! loser is abandoned and cancelled: still queued, it never runs; running, it keeps its place until it really ends, and the
-//! breaker hears nothing of it. 3. None is begun while somebody waits or no permit is free. **Locking.** None of its own.
+//! breaker hears nothing of it. 3. None is begun while somebody waits or no permit is free. The same, awaited, is in
+//! `hedge_blocking.rs`. **Locking.** None of its own.
 
 use super::attempt::{Attempt, Leave};
 use super::calls::{Gave, run_once};
@@ -23,7 +24,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// When the second attempt of a hedged call ([`call_hedged`](Idempotent::call_hedged),
-/// [`call_hedged_async`](Idempotent::call_hedged_async)) begins.
+/// [`call_hedged_blocking`](Idempotent::call_hedged_blocking), [`call_hedged_async`](Idempotent::call_hedged_async)) begins.
 ///
 /// A cheap handle; clones of one that learns learn together: keep one beside the compartment.
 #[derive(Clone)]
@@ -153,7 +154,7 @@ impl<T, E> Idempotent<T, E> {
 }
 
 /// One of the attempts, as its caller sees it.
-struct Lane {
+pub(super) struct Lane {
     attempt: Arc<Attempt>,
     handle: JobHandle<()>,
     cx: Context,
@@ -172,12 +173,49 @@ impl Lane {
     }
 }
 
+/// The attempts of a call under way. Dropped with a future, it leaves them and counts the call.
+pub(super) struct Lanes {
+    inner: Arc<Inner>,
+    first: Option<Lane>,
+    pub(super) second: Option<Lane>,
+}
+
+impl Lanes {
+    pub(super) fn of(inner: &Arc<Inner>, first: Lane) -> Self {
+        Self { inner: inner.clone(), first: Some(first), second: None }
+    }
+
+    /// Whether any of them was entered.
+    fn leave(&mut self, why: Interrupted) -> bool {
+        [self.first.take(), self.second.take()].map(|lane| lane.is_some_and(|lane| lane.leave(why))).contains(&true)
+    }
+
+    /// What the caller is told: what has decided the call, or that its context has ended first.
+    pub(super) fn end<T, E>(mut self, cx: &Context, ended: Option<Ended<T, E>>) -> Ended<T, E> {
+        let why = match &ended {
+            Some(_) => Interrupted::Cancelled(CancelCause::Dropped),
+            None => cx.check().err().unwrap_or(Interrupted::DeadlinePassed),
+        };
+        let entered = self.leave(why);
+        ended.unwrap_or_else(|| if entered { Ended::Interrupted(why) } else { Ended::Refused(why.into()) })
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        if self.first.is_some() {
+            let entered = self.leave(Interrupted::Cancelled(CancelCause::Dropped));
+            self.inner.figures.left(entered);
+        }
+    }
+}
+
 /// What both attempts are made of.
-struct Work<'a, T, E, F> {
-    inner: &'a Arc<Inner>,
-    judge: &'a Judge<T, E>,
-    f: Shared<F>,
-    race: Arc<Race<T, E>>,
+pub(super) struct Work<'a, T, E, F> {
+    pub(super) inner: &'a Arc<Inner>,
+    pub(super) judge: &'a Judge<T, E>,
+    pub(super) f: Shared<F>,
+    pub(super) race: Arc<Race<T, E>>,
 }
 
 impl<T, E, F> Work<'_, T, E, F>
@@ -186,12 +224,18 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    fn start(&self, number: u32, leave: Leave, running: Running, cx: &Context, paid: Option<Paid>) -> Lane {
+    pub(super) fn start(&self, number: u32, leave: Leave, running: Running, cx: &Context, paid: Option<Paid>) -> Lane {
         let attempt = Attempt::new(leave);
         let (inner, judge, f) = (self.inner.clone(), self.judge.clone(), self.f.clone());
         let (runner, of_worker) = (Runner::of(&self.race), attempt.clone());
+        let beside = (number > 1).then(|| inner.clone());
         let job = move || {
-            let work = move |cx: &Context| -> Gave<(), T, E> { judge.judged((None, f(cx))) };
+            let work = move |cx: &Context| -> Gave<(), T, E> {
+                if let Some(inner) = beside {
+                    add(&inner.figures.hedges); // entered, and not before
+                }
+                judge.judged((None, f(cx)))
+            };
             let (_, ended) = inner.on_worker(&of_worker, &Context::current(), number, work);
             runner.finished(ended);
         };
@@ -200,7 +244,7 @@ where
     }
 
     /// A second attempt, if there may be one.
-    fn another(&self, cx: &Context) -> Option<Lane> {
+    pub(super) fn another(&self, cx: &Context) -> Option<Lane> {
         let inner = self.inner;
         if inner.is_busy() || cx.check().is_err() {
             return None;
@@ -211,7 +255,6 @@ where
         if !self.race.join() {
             return None;
         }
-        add(&inner.figures.hedges);
         Some(self.start(2, leave, running, cx, paid))
     }
 }
@@ -240,23 +283,16 @@ impl Inner {
         let is_probe = leave.is_probe();
         let cx = probe.as_ref().unwrap_or_else(|| bounds.cx());
         let work = Work { inner: this, judge, f: Shared::new(f), race: Race::new() };
-        let first = work.start(1, leave, running, cx, None);
-        let (mut second, mut ended) = (None, work.race.wait(&cx.with_timeout(hedge.delay())));
+        let mut lanes = Lanes::of(this, work.start(1, leave, running, cx, None));
+        let mut ended = work.race.wait(&cx.with_timeout(hedge.delay()));
         if ended.is_none() && cx.check().is_ok() {
             hedge.late();
-            second = if is_probe { None } else { work.another(cx) };
+            lanes.second = if is_probe { None } else { work.another(cx) };
             ended = work.race.wait(cx);
         } else if let Some(ended) = &ended {
             hedge.in_time(ended);
         }
-        let why = match &ended {
-            Some(_) => Interrupted::Cancelled(CancelCause::Dropped),
-            None => cx.check().err().unwrap_or(Interrupted::DeadlinePassed),
-        };
-        let entered = [Some(first), second].map(|lane| lane.is_some_and(|lane| lane.leave(why)));
-        ended.unwrap_or_else(
-            || if entered.contains(&true) { Ended::Interrupted(why) } else { Ended::Refused(why.into()) },
-        )
+        lanes.end(cx, ended)
     }
 }
 

@@ -151,8 +151,11 @@ impl Inner {
                 let own = Own::of(cx);
                 let mut second = pin!(attempt(2, leave, running, &own));
                 let begun = once(second.as_mut()).await;
-                if let (Some(paid), false) = (paid, matches!(begun, Poll::Ready(Ended::Refused(_)))) {
-                    paid.used(); // and otherwise it goes back
+                if !matches!(begun, Poll::Ready(Ended::Refused(_))) {
+                    add(&self.figures.hedges);
+                    if let Some(paid) = paid {
+                        paid.used(); // and otherwise it goes back
+                    }
                 }
                 let (ended, runs) = both(first.as_mut(), second.as_mut(), begun).await;
                 own.ended_unless(runs[1]);
@@ -180,7 +183,6 @@ impl Inner {
         let leave = self.admit().ok()?;
         let running = Running::new(self.place().ok()?, self.permit_at_once().ok()?);
         let paid = self.retry.as_ref().map(|retry| Retry::pay(retry, cx)).transpose().ok()?;
-        add(&self.figures.hedges);
         Some((leave, running, paid))
     }
 }

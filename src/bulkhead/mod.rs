@@ -19,10 +19,12 @@ mod fallback;
 mod flow;
 mod hedge;
 mod hedge_async;
+mod hedge_blocking;
 mod idempotent;
 mod keyed;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
+mod parts;
 mod place;
 mod race;
 mod resize;
@@ -121,7 +123,11 @@ struct Inner {
     limit: Limit,
     /// As many fallbacks as may run, outside of it.
     fallbacks: Limit,
-    size: Size,
+    size: Arc<Size>,
+    /// Whose share of places and permits its calls are of: a partition's, or everybody's (0). See `parts.rs`.
+    part: usize,
+    /// The same compartment once for each partition, with figures of its own.
+    parts: Box<[Arc<Inner>]>,
     breaker: Option<Breaker>,
     retry: Option<Retry>,
     timeout: Option<Duration>,
@@ -282,16 +288,7 @@ impl Bulkhead {
 
     /// What it has done and is doing. Asking is enough for an open breaker whose interval is over to become half-open.
     pub fn state(&self) -> BulkheadState {
-        let inner = &self.0;
-        self.0.figures.snapshot(BulkheadState {
-            limit: inner.limit.permits(),
-            queue: inner.size.queue(),
-            running: inner.limit.in_flight(),
-            queued: inner.queued(),
-            breaker: inner.breaker.as_ref().map(Breaker::state),
-            falling_back: inner.fallbacks.in_flight(),
-            ..BulkheadState::default()
-        })
+        self.0.state()
     }
 
     /// Its breaker, to look at or to [force open](Breaker::force_open).
@@ -301,7 +298,7 @@ impl Bulkhead {
 
     /// Whether anybody beside this handle has it, or runs in it.
     pub(crate) fn is_shared(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
+        Arc::strong_count(&self.0) > 1 || self.0.parts.iter().any(|part| Arc::strong_count(part) > 1)
     }
 
     /// Its name.

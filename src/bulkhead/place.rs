@@ -84,12 +84,14 @@ impl Inner {
     pub(super) fn place(&self) -> Result<Place, RejectReason> {
         match &self.pool {
             Some(pool) => pool.try_reserve().map(Place::OnThreads),
-            None => self.places.try_acquire().map(Place::Here).map_err(|_| self.full()),
+            None => self.place_here().map(Place::Here).map_err(|_| self.full()),
         }
     }
 
     fn full(&self) -> RejectReason {
-        RejectReason::Full { limit: self.limit.permits(), waiting: self.size.queue() }
+        // Of one whole, all places are taken; a part may be refused what others keep.
+        let waiting = if self.part == 0 && self.parts.is_empty() { self.size.queue() } else { self.queued() };
+        RejectReason::Full { limit: self.limit.permits(), waiting }
     }
 
     /// Refused for want of a permit, with places left: as many wait as wait.
@@ -99,7 +101,7 @@ impl Inner {
 
     /// A permit at once; with a reason that names this compartment.
     pub(super) fn permit_at_once(&self) -> Result<Permit, RejectReason> {
-        self.limit.try_acquire().map_err(|_| self.full())
+        self.try_permit().map_err(|_| self.full())
     }
 
     /// A place among the compartment's threads and its queue, now or not at all. Its worker takes the permit.
@@ -122,7 +124,7 @@ impl Inner {
                 drop(place); // not one of those that wait
                 return Err(self.full_now());
             }
-            Err(_) => self.limit.acquire(bounds.cx())?,
+            Err(_) => self.permit(bounds.cx())?,
         };
         Ok(Running { permit: Some(permit), place })
     }
@@ -143,7 +145,7 @@ impl Inner {
             place => (place, now),
         };
         let waits = place.is_ok() && now.is_err();
-        let turn = waits.then(|| self.limit.acquire_async(bounds.cx()));
+        let turn = waits.then(|| self.permit_async(bounds.cx()));
         async move {
             let place = place?;
             let permit = match turn {

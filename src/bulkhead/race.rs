@@ -11,7 +11,8 @@ use crate::error::{CancelCause, RejectReason};
 use crate::event::Class;
 use crate::sync::{Arc, Mutex, Waiter, broken, drop_quietly};
 use crate::wait::latch::Latch;
-use crate::wait::{Wait, block_on};
+use crate::wait::{Wait, Waiting, block_on};
+use std::future::Future;
 use std::task::Poll;
 
 pub(super) struct Race<T, E> {
@@ -75,6 +76,12 @@ impl<T, E> Race<T, E> {
     /// Waits for what decides the call; `None` if `cx` ends first.
     pub(super) fn wait(&self, cx: &Context) -> Option<Ended<T, E>> {
         block_on(Decided(self), cx).ok()
+    }
+
+    /// The same for a task. Dropped, it waits no more.
+    pub(super) fn awaited(&self, cx: &Context) -> impl Future<Output = Option<Ended<T, E>>> {
+        let waiting = Waiting::new(Decided(self), cx);
+        async move { waiting.await.ok() }
     }
 }
 

@@ -36,7 +36,7 @@ impl Bulkhead {
     ///
     /// # Errors
     ///
-    /// [`BuildError::OutOfRange`], naming the range; nothing is changed then. [`BuildError::Spawn`] if the system refuses a
+    /// [`BuildError::OutOfRange`], naming `at_once` or `queue` and its range; nothing is changed then. [`BuildError::Spawn`] if the system refuses a
     /// thread: those that were started stay, and [`state`](Self::state) says how many there are.
     ///
     /// # Examples
@@ -54,7 +54,17 @@ impl Bulkhead {
         let mut woken = Vec::new();
         let resized = self.0.resized(at_once, queue, &mut woken);
         Waiter::wake_all(woken); // a waker is not run under our lock
-        resized
+        resized.map_err(as_asked)
+    }
+}
+
+/// What a pool calls its threads and a limit its permits is `at_once` here.
+fn as_asked(e: BuildError) -> BuildError {
+    match e {
+        BuildError::OutOfRange { field: "threads" | "permits", value, allowed } => {
+            BuildError::OutOfRange { field: "at_once", value, allowed }
+        }
+        other => other,
     }
 }
 

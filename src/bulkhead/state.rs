@@ -42,7 +42,7 @@ pub struct BulkheadState {
     pub refused_ended: u64,
     /// Refused for another reason: no threads here, shutting down.
     pub refused_other: u64,
-    /// Second attempts begun beside a slow first one: see [`call_hedged`](super::Idempotent::call_hedged).
+    /// Second attempts that entered the work beside a slow first one: see [`call_hedged`](super::Idempotent::call_hedged).
     pub hedges: u64,
     /// Calls whose value was [known already](super::Idempotent::unless_known), before the first attempt or before a retry; among those
     /// that succeeded.
@@ -63,6 +63,30 @@ impl BulkheadState {
     pub fn amplification(&self) -> f64 {
         let firsts = self.attempts.saturating_sub(self.retries);
         if firsts == 0 { 1.0 } else { self.attempts as f64 / firsts as f64 }
+    }
+}
+
+impl BulkheadState {
+    /// With the calls of a part of it.
+    pub(super) fn plus(self, part: Self) -> Self {
+        Self {
+            requests: self.requests + part.requests,
+            attempts: self.attempts + part.attempts,
+            retries: self.retries + part.retries,
+            succeeded: self.succeeded + part.succeeded,
+            failed: self.failed + part.failed,
+            interrupted: self.interrupted + part.interrupted,
+            refused_full: self.refused_full + part.refused_full,
+            refused_open: self.refused_open + part.refused_open,
+            refused_ended: self.refused_ended + part.refused_ended,
+            refused_other: self.refused_other + part.refused_other,
+            hedges: self.hedges + part.hedges,
+            deduplicated: self.deduplicated + part.deduplicated,
+            fallbacks: self.fallbacks + part.fallbacks,
+            fallback_failed: self.fallback_failed + part.fallback_failed,
+            fallback_refused: self.fallback_refused + part.fallback_refused,
+            ..self
+        }
     }
 }
 

@@ -73,9 +73,11 @@ pub use pool::{LimitConfig, OnFullConfig, PoolConfig, ResizableConfig};
 pub use retry::{BudgetConfig, PauseConfig, RetryConfig};
 
 use crate::bulkhead::{Bulkhead, BulkheadBuilder, Isolation};
+use crate::permit::Share;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a [`Bulkhead`] is made of. Isolation and time-out must be given; `None` is as [`BulkheadBuilder`] has it.
@@ -103,7 +105,10 @@ pub struct BulkheadConfig {
     /// How many calls may wait.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub queue: Option<usize>,
-    /// How far a compartment of threads may be resized: [`BulkheadBuilder::resizable`].
+    /// How long a call waits for a permit at most: [`BulkheadBuilder::max_wait`]. Not for one of threads.
+    #[cfg_attr(feature = "serde", serde(default, with = "text::maybe", skip_serializing_if = "Option::is_none"))]
+    pub max_wait: Option<Duration>,
+    /// How far a compartment of threads may be resized: [`BulkheadBuilder::resizable`]. Not for one of permits.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub resizable: Option<ResizableConfig>,
     /// When it stops calling, and how it comes back. An empty one is the defaults of [`Trip`](crate::Trip) and
@@ -116,13 +121,26 @@ pub struct BulkheadConfig {
     /// How many fallbacks may run at once.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub fallbacks: Option<usize>,
+    /// Shares of the compartment, by name: [`BulkheadBuilder::partition`]. Not for one of threads.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "BTreeMap::is_empty"))]
+    pub partitions: BTreeMap<String, Share>,
 }
 
 impl BulkheadConfig {
     /// With what must be given.
     pub fn new(isolation: IsolationConfig, timeout: impl Into<Timeout>) -> Self {
         let timeout = timeout.into();
-        Self { isolation, timeout, queue: None, resizable: None, breaker: None, retry: None, fallbacks: None }
+        Self {
+            isolation,
+            timeout,
+            queue: None,
+            max_wait: None,
+            resizable: None,
+            breaker: None,
+            retry: None,
+            fallbacks: None,
+            partitions: BTreeMap::new(),
+        }
     }
 
     /// A builder that is set so. Each has a budget of its own, if there is one: retries are paid for per compartment.
@@ -133,9 +151,12 @@ impl BulkheadConfig {
             Timeout::Never => builder.no_timeout(),
         };
         let builder = set(builder, self.queue, BulkheadBuilder::queue);
+        let builder = set(builder, self.max_wait, BulkheadBuilder::max_wait);
         let builder = set(builder, self.resizable, |builder, most| builder.resizable(most.threads, most.queue));
         let builder = set(builder, self.fallbacks, BulkheadBuilder::fallbacks);
         let builder = set(builder, self.retry.as_ref(), |builder, retry| builder.retry(retry.retry()));
+        let builder =
+            self.partitions.iter().fold(builder, |builder, (name, share)| builder.partition(name.clone(), *share));
         set(builder, self.breaker.as_ref(), |builder, b| builder.breaker(b.trip.trip(), b.recovery.recovery()))
     }
 }

@@ -114,7 +114,7 @@ impl LimitBuilder {
                 Some(of) if owned(of, limit) > 0 => sum += of,
                 _ => {
                     let allowed = "0 to 1, and enough to own a permit";
-                    return Err(BuildError::out_of_range("share", format!("{share:?}"), allowed));
+                    return Err(BuildError::out_of_range("share", format!("{share:?} of {name:?}"), allowed));
                 }
             }
         }

@@ -25,6 +25,8 @@ pub(super) struct Inner {
     alone: bool,
     pub(super) max_waiting: usize,
     pub(super) max_wait: Option<Duration>,
+    /// How many quotas it has: none or one.
+    quotas: AtomicUsize,
     /// Of the partitions, which are numbered from 1.
     pub(super) names: Box<[Cow<'static, str>]>,
     turns: Mutex<Turns<Waiter>>,
@@ -49,6 +51,7 @@ impl Inner {
             alone: s.alone,
             max_waiting: s.max_waiting,
             max_wait: s.max_wait,
+            quotas: AtomicUsize::new(0),
             names: s.partitions.into_iter().map(|(name, _)| name).collect(),
             turns: Mutex::new(turns),
         }
@@ -258,6 +261,15 @@ impl Inner {
         self.waiting.fetch_sub(woken.len(), Ordering::Relaxed);
         woken.extend(self.serve(&mut turns));
         woken
+    }
+
+    /// False: somebody else decides how large it is.
+    pub(super) fn begin_quota(&self) -> bool {
+        self.quotas.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(super) fn end_quota(&self) {
+        self.quotas.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(super) fn seen(&self) -> Seen {

@@ -61,8 +61,31 @@ pub struct Partition {
 impl Limit {
     /// The partition of this name, if the limit was built with one.
     pub fn partition(&self, name: &str) -> Option<Partition> {
-        let at = self.0.names.iter().position(|n| n == name)?;
-        Some(Partition { limit: self.clone(), part: at + 1 })
+        self.part_of(name).map(|part| Partition { limit: self.clone(), part })
+    }
+}
+
+/// For who keeps the number of a part: from 1, and 0 is everybody's.
+impl Limit {
+    pub(crate) fn part_of(&self, name: &str) -> Option<usize> {
+        self.0.names.iter().position(|n| n == name).map(|at| at + 1)
+    }
+
+    pub(crate) fn try_acquire_in(&self, part: usize) -> Result<Permit, RejectReason> {
+        self.try_acquire_of(part, 1)
+    }
+
+    pub(crate) fn acquire_in(&self, part: usize, cx: &Context) -> Result<Permit, RejectReason> {
+        self.acquire_of(part, 1, cx)
+    }
+
+    pub(crate) fn acquire_async_in(&self, part: usize, cx: &Context) -> Acquire {
+        Acquire::new(self, part, 1, cx)
+    }
+
+    /// What the part owns, and how many of its permits are out.
+    pub(crate) fn owned_and_out(&self, part: usize) -> (usize, usize) {
+        self.0.with_turns(|turns| (turns.owned_by(part) as usize, turns.out_of(part) as usize))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! **Invariants.** 1. Whoever has changed how many there are resizes the limit, and looks again: if there are others by then,
 //! it does so again. So when nobody is at it any more the limit is that of the last number, in whatever order the changes
-//! came. 2. The word is changed by read-modify-write only. **Locking.** None of its own: that of the limit, while it is resized.
+//! came. 2. The word is changed by read-modify-write only. 3. A limit has one quota at most: two would each undo what the other has
+//! done. **Locking.** None of its own: that of the limit, while it is resized.
 
 use super::Limit;
 use crate::error::BuildError;
@@ -17,6 +18,10 @@ const WHOLE: u128 = 1_000_000_000;
 ///
 /// The limit is `ceil(share × workers)`, and at least one. It grows and shrinks as a [resize](Limit::resize) does: what is out
 /// stays out.
+///
+/// A limit has one quota at a time, since two would each undo what the other has done. Clones are the same quota: whoever is to
+/// count registers with one of them. Workers of two kinds that are to have shares of their own get a limit each, or
+/// [partitions](super::Partition) of one, whose shares follow the quota's limit.
 ///
 /// | share | 1 worker | 2 | 3 | 10 | 40 |
 /// |---|---|---|---|---|---|
@@ -68,18 +73,30 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.limit.0.end_quota(); // invariant 3
+    }
+}
+
 impl Quota {
     /// This share of those who will register; until then one permit. From now on `limit` is resized by this, and by nobody
-    /// else.
+    /// else, until this and its clones and [`Registered`] are gone; what the limit is then it stays.
     ///
     /// # Errors
     ///
-    /// [`BuildError::OutOfRange`] unless the share is above 0 and at most 1.
+    /// [`BuildError::OutOfRange`] unless the share is above 0 and at most 1; [`BuildError::Conflict`] if the limit has a quota
+    /// already. Nothing is changed then.
     pub fn new(share: f64, limit: Limit) -> Result<Self, BuildError> {
         if !(share > 0.0 && share <= 1.0) {
             return Err(BuildError::out_of_range("quota", share, "above 0 and at most 1"));
         }
         let share = ((share * WHOLE as f64).round() as u128).max(1);
+        if !limit.0.begin_quota() {
+            return Err(BuildError::Conflict(
+                "the limit has a quota already: register with that one, or take another limit",
+            ));
+        }
         let quota = Self(Arc::new(Inner { limit, share, workers: AtomicUsize::new(0) }));
         quota.0.resize();
         Ok(quota)
@@ -154,6 +171,22 @@ mod tests {
         let tenth = Quota::new(0.1, Limit::new(1)).unwrap();
         assert!((1..=100_000).all(|n| tenth.0.permits(n * 10) == n));
         assert!([0.0, -0.5, 1.01, f64::NAN].iter().all(|share| Quota::new(*share, Limit::new(1)).is_err()));
+    }
+
+    #[test]
+    fn a_limit_has_one_quota_at_a_time() {
+        let limit = Limit::new(7);
+        assert!(Quota::new(0.0, limit.clone()).is_err());
+        let quota = Quota::new(1.0, limit.clone()).unwrap();
+        let (workers, second) = ([quota.register(), quota.register()], Quota::new(0.5, limit.clone()));
+        assert!(matches!(second, Err(BuildError::Conflict(why)) if why.starts_with("the limit has a quota already")));
+        assert_eq!(limit.permits(), 2, "and nothing was changed by who was refused");
+        let worker = quota.register();
+        drop((quota, workers));
+        assert!(Quota::new(0.5, limit.clone()).is_err(), "one is registered still");
+        drop(worker);
+        let next = Quota::new(0.5, limit.clone()).unwrap();
+        assert_eq!((next.workers(), limit.permits()), (0, 1));
     }
 
     #[test]

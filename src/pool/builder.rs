@@ -188,13 +188,17 @@ impl PoolBuilder {
         }
     }
 
+    fn size(&self, granted: &SizeReason) -> usize {
+        self.threads.unwrap_or_else(|| granted.threads().min(MAX_THREADS))
+    }
+
     /// Whether it makes sense, with no thread started.
     ///
     /// # Errors
     ///
     /// As [`build`](Self::build), but for what only the system can refuse.
     pub fn check(&self) -> Result<(), BuildError> {
-        self.validate(self.threads.unwrap_or(1))
+        self.validate(self.size(&SizeReason::new(self.threads)))
     }
 
     /// Starts the threads, named `<pool>-<n>` within the 15 bytes that the kernel keeps.
@@ -214,7 +218,7 @@ impl PoolBuilder {
         start: impl Fn(Arc<Shared>, usize) -> std::io::Result<()> + Send + Sync + 'static,
     ) -> Result<Pool, BuildError> {
         let size_reason = SizeReason::new(self.threads);
-        let threads = self.threads.unwrap_or_else(|| size_reason.threads().min(MAX_THREADS));
+        let threads = self.size(&size_reason);
         self.validate(threads)?;
         let (most, longest) = self.most.unwrap_or((threads, self.queue));
         let spin = if self.spin == Spin::Adaptive && cpus::granted().threads < 2 { Spin::Brief } else { self.spin };
