@@ -53,6 +53,8 @@ impl From<Seen> for Sums {
 
 /// Calls of one word of a [`CountWindow`]: two bits each.
 const PER_WORD: u32 = u64::BITS / 2;
+/// The bit of each call that says that it failed.
+const FAILED: u64 = u64::MAX / 3;
 
 /// A window over the last `size` calls.
 #[derive(Clone, Debug)]
@@ -87,8 +89,34 @@ impl CountWindow {
         self.next = if self.next + 1 == self.size { 0 } else { self.next + 1 };
     }
 
+    /// Counts so many calls in a row that were neither failures nor slow, a word at a time.
+    pub(crate) fn push_good(&mut self, calls: u64) {
+        let mut left = u32::try_from(calls).map_or(self.size, |calls| calls.min(self.size));
+        while left > 0 {
+            let (word, at) = place(self.next);
+            let room = if self.is_full() { self.size - self.next } else { self.size - self.len };
+            let here = left.min(room).min(PER_WORD - at / 2);
+            let mask = (u64::MAX >> (u64::BITS - 2 * here)) << at;
+            if self.is_full() {
+                let gone = self.bits[word] & mask;
+                self.sums.failures -= u64::from((gone & FAILED).count_ones());
+                self.sums.slow -= u64::from((gone & !FAILED).count_ones());
+            } else {
+                self.len += here;
+                self.sums.calls += u64::from(here);
+            }
+            self.bits[word] &= !mask;
+            self.next = if self.next + here == self.size { 0 } else { self.next + here };
+            left -= here;
+        }
+    }
+
     pub(crate) fn sums(&self) -> Sums {
         self.sums
+    }
+
+    pub(crate) fn size(&self) -> u32 {
+        self.size
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -217,6 +245,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Op {
         Push(Seen),
+        Good(u64),
         Clear,
         Resize(u32),
     }
@@ -224,6 +253,7 @@ mod tests {
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
             60 => seen().prop_map(Op::Push),
+            4 => (0_u64..250).prop_map(Op::Good),
             1 => Just(Op::Clear),
             1 => (1_u32..200).prop_map(Op::Resize),
         ]
@@ -242,6 +272,10 @@ mod tests {
                     Op::Push(seen) => {
                         window.push(seen);
                         model.push_back(seen);
+                    }
+                    Op::Good(calls) => {
+                        window.push_good(calls);
+                        model.extend((0..calls).map(|_| Seen::default()));
                     }
                     Op::Clear => {
                         window.clear();

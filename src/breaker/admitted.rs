@@ -1,6 +1,5 @@
 //! [`Admitted`]: leave to make one call.
 
-use super::front::Good;
 use super::holder::Inner;
 use super::machine::Ticket;
 use crate::event::Class;
@@ -61,7 +60,19 @@ impl<'a> Admitted<'a> {
     /// [times calls](super::Trip::slow_rate) and this one took too long.
     #[inline]
     pub fn success(mut self) {
-        self.end(Some(Seen::default()));
+        self.succeeded();
+    }
+
+    /// [`success`](Self::success), said where it is.
+    #[inline]
+    pub(super) fn succeeded(&mut self) {
+        let epoch = std::mem::replace(&mut self.epoch, ENDED);
+        let ticket = Ticket { epoch, probe: self.probe };
+        match self.begun {
+            Some(begun) => self.inner.succeed_since(ticket, begun),
+            None if self.probe == 0 && self.inner.front.is_clean(epoch) => {}
+            None => self.inner.succeed(ticket),
+        }
     }
 
     /// It did, but too slowly, whatever the clock says: see [`Class::Slow`].
@@ -71,6 +82,10 @@ impl<'a> Admitted<'a> {
 
     /// The dependency failed: no answer, no answer in time, or an error of its own.
     pub fn failure(mut self) {
+        self.failed();
+    }
+
+    pub(super) fn failed(&mut self) {
         self.end(Some(Seen { failed: true, slow: false }));
     }
 
@@ -93,7 +108,7 @@ impl<'a> Admitted<'a> {
     /// What somebody who knows has made of the result.
     pub fn record_as(mut self, class: Class) {
         self.end(match class {
-            Class::Success => Some(Seen::default()),
+            Class::Success => return self.success(),
             Class::Slow => Some(Seen { failed: false, slow: true }),
             Class::Failure | Class::Final | Class::RetryAfter(_) => Some(Seen { failed: true, slow: false }),
             Class::Ignore => None,
@@ -126,41 +141,10 @@ impl<'a> Admitted<'a> {
         if self.probe == 0 { None } else { self.inner.probe_timeout() }
     }
 
-    #[inline]
     fn end(&mut self, seen: Option<Seen>) {
         let epoch = std::mem::replace(&mut self.epoch, ENDED);
-        if epoch == ENDED {
-            return;
-        }
-        let Some(mut seen) = seen else { return self.tell(epoch, None, None) };
-        let mut now = None;
-        if let Some(begun) = self.begun {
-            let ended = self.inner.clock.now();
-            seen.slow |= self.inner.front.is_slow(nanos_between(begun, ended));
-            now = Some(ended);
-        }
-        if seen == Seen::default() && self.probe == 0 {
-            let inner = &*self.inner;
-            let time = || inner.since_origin(now.unwrap_or_else(|| inner.clock.now()));
-            if let Good::Done = inner.front.succeed(epoch, time) {
-                return;
-            }
-        }
-        self.tell(epoch, Some(seen), now);
+        self.inner.end(Ticket { epoch, probe: self.probe }, seen, self.begun);
     }
-
-    #[inline(never)]
-    fn tell(&self, epoch: u64, seen: Option<Seen>, now: Option<Instant>) {
-        let now = now.map(|now| self.inner.since_origin(now));
-        self.inner.record(Ticket { epoch, probe: self.probe }, seen, now);
-    }
-}
-
-/// Up to 584 years.
-#[inline]
-pub(super) fn nanos_between(earlier: Instant, later: Instant) -> u64 {
-    let d = later.saturating_duration_since(earlier);
-    d.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(d.subsec_nanos()))
 }
 
 impl Drop for Admitted<'_> {

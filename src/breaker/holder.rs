@@ -1,8 +1,7 @@
 //! What a breaker's handles share: the machine behind its lock, the front before it, and the telling of changes. The
 //! invariants and the locking are in `mod.rs`.
 
-use super::admitted::{Admitted, Held, nanos_between};
-use super::front::{Door, Front};
+use super::front::{Door, Front, Good, Moment};
 use super::machine::{Machine, Ticket, Transition};
 use super::{Recovery, Trip};
 use crate::clock::Clock;
@@ -51,41 +50,52 @@ impl Inner {
         Self { front, name, clock, origin, observed, guarded }
     }
 
-    /// When a call begins, if calls are timed.
+    /// The time as the front counts it.
     #[inline]
-    pub(super) fn begins(&self, timed: bool) -> Option<Instant> {
-        if timed { Some(self.clock.now()) } else { None }
+    fn moment_of(&self, at: Instant) -> Moment {
+        Moment::at(at.saturating_duration_since(self.origin))
     }
 
-    #[inline]
-    pub(super) fn since_origin(&self, at: Instant) -> u64 {
-        nanos_between(self.origin, at)
-    }
-
-    #[inline]
+    /// The time as the machine counts it.
     pub(super) fn now(&self) -> u64 {
-        self.since_origin(self.clock.now())
+        self.moment_of(self.clock.now()).nanos()
     }
 
     pub(super) fn probe_timeout(&self) -> Option<Duration> {
         self.decide(|machine| machine.probe_timeout())
     }
 
-    /// The word refuses, and goes on doing so for so long.
+    /// Leave to call, and when it was given if the call is to be timed.
     #[inline]
-    pub(super) fn refusal(&self, door: &Door) -> Option<RejectReason> {
-        let Door::Refuse { until } = door else { return None };
-        let left = until.saturating_sub(self.now());
-        (left > 0).then(|| refused(left))
+    pub(super) fn admit(&self) -> Result<(Ticket, Option<Instant>), RejectReason> {
+        match self.front.door() {
+            Door::Pass { epoch, timed } => {
+                let begun = if timed { Some(self.clock.now()) } else { None };
+                Ok((Ticket { epoch, probe: 0 }, begun))
+            }
+            Door::Refuse { until } => match self.left(until) {
+                Some(retry_after) => Err(RejectReason::CircuitOpen { retry_after }),
+                None => self.knock(),
+            },
+            Door::Ask => self.knock(),
+        }
+    }
+
+    /// How long it is until then.
+    #[inline(never)]
+    fn left(&self, until: Moment) -> Option<Duration> {
+        until.after(self.moment_of(self.clock.now()))
     }
 
     /// Whoever is neither let through nor refused at once: by the machine.
     #[cold]
-    pub(super) fn knock<'a>(&self, held: impl FnOnce() -> Held<'a>) -> Result<Admitted<'a>, RejectReason> {
+    #[inline(never)]
+    fn knock(&self) -> Result<(Ticket, Option<Instant>), RejectReason> {
         let admitted =
             self.decide(|machine| machine.admit(|| self.now()).map(|ticket| (ticket, machine.times_calls())));
-        let (ticket, timed) = admitted.map_err(refused)?;
-        Ok(Admitted::new(held(), ticket, self.begins(timed)))
+        let (ticket, timed) =
+            admitted.map_err(|wait| RejectReason::CircuitOpen { retry_after: Duration::from_nanos(wait) })?;
+        Ok((ticket, timed.then(|| self.clock.now())))
     }
 
     /// One decision (invariant 1), and telling what it changed (invariant 2).
@@ -121,8 +131,53 @@ impl Inner {
         answer
     }
 
-    pub(super) fn record(&self, ticket: Ticket, seen: Option<Seen>, at: Option<u64>) {
-        let now = || at.unwrap_or_else(|| self.now());
+    /// A call that was not timed has ended well.
+    #[inline(never)]
+    pub(super) fn succeed(&self, ticket: Ticket) {
+        if ticket.probe == 0 {
+            if let Good::Done = self.front.succeed(ticket.epoch, || self.moment_of(self.clock.now())) {
+                return;
+            }
+        }
+        self.record(ticket, Some(Seen::default()), None);
+    }
+
+    /// One that began then has.
+    #[inline(never)]
+    pub(super) fn succeed_since(&self, ticket: Ticket, begun: Instant) {
+        let ended = self.clock.now();
+        let took = Moment::at(ended.saturating_duration_since(begun));
+        if ticket.probe != 0 || !self.front.is_clean_after(ticket.epoch, took) {
+            self.succeed_at(ticket, took, ended);
+        }
+    }
+
+    #[inline(never)]
+    fn succeed_at(&self, ticket: Ticket, took: Moment, ended: Instant) {
+        let slow = self.front.is_slow(took);
+        if ticket.probe == 0 && !slow {
+            if let Good::Done = self.front.succeed(ticket.epoch, || self.moment_of(ended)) {
+                return;
+            }
+        }
+        self.record(ticket, Some(Seen { failed: false, slow }), Some(ended));
+    }
+
+    /// One that began then, if it was timed, has ended otherwise.
+    pub(super) fn end(&self, ticket: Ticket, mut seen: Option<Seen>, begun: Option<Instant>) {
+        let mut ended = None;
+        if let (Some(seen), Some(begun)) = (&mut seen, begun) {
+            let now = self.clock.now();
+            seen.slow |= self.front.is_slow(Moment::at(now.saturating_duration_since(begun)));
+            ended = Some(now);
+        }
+        self.record(ticket, seen, ended);
+    }
+
+    /// `at`: now, if that is known.
+    #[inline(never)]
+    fn record(&self, ticket: Ticket, seen: Option<Seen>, at: Option<Instant>) {
+        let now = || at.map_or_else(|| self.now(), |at| self.moment_of(at).nanos());
         let question = self.decide(|machine| {
             let ticket = if broken("breaker-no-epoch") { machine.forge(&ticket) } else { ticket };
             if machine.record(ticket, seen, now) { machine.question() } else { None }
@@ -152,9 +207,4 @@ impl Inner {
             self.observed.tell(Event::BreakerChanged { name: &self.name, from, to, cause, counts, retry_after });
         }
     }
-}
-
-#[inline]
-fn refused(wait: u64) -> RejectReason {
-    RejectReason::CircuitOpen { retry_after: Duration::from_nanos(wait) }
 }

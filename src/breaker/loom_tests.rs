@@ -9,19 +9,19 @@ use crate::sync::thread;
 use std::sync::{Arc as Real, Mutex as RealMutex};
 use std::time::Duration;
 
-const AFTER: Duration = Duration::from_secs(1);
+pub(super) const AFTER: Duration = Duration::from_secs(1);
 
-fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T {
+pub(super) fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T {
     let handle = thread::Builder::new().spawn(f).expect("a thread for a model");
     move || handle.join().expect("the thread ended well")
 }
 
 /// What the observer was told. A plain lock: nothing that loom schedules happens while it is held.
 #[derive(Clone, Default)]
-struct Told(Real<RealMutex<Vec<(BreakerState, BreakerState)>>>);
+pub(super) struct Told(Real<RealMutex<Vec<(BreakerState, BreakerState)>>>);
 
 impl Told {
-    fn all(&self) -> Vec<(BreakerState, BreakerState)> {
+    pub(super) fn all(&self) -> Vec<(BreakerState, BreakerState)> {
         self.0.lock().expect("not poisoned").clone()
     }
 
@@ -30,7 +30,7 @@ impl Told {
     }
 
     /// Every change begins where the one before ended, and the last ended where the breaker is.
-    fn is_a_chain_to(&self, state: BreakerState) {
+    pub(super) fn is_a_chain_to(&self, state: BreakerState) {
         let mut at = BreakerState::Closed;
         for (from, to) in self.all() {
             assert_eq!(from, at, "told out of order: {:?}", self.all());
@@ -41,11 +41,11 @@ impl Told {
     }
 }
 
-fn breaker(failures: u32, probes: u32) -> (Breaker, ManualClock, Told) {
+pub(super) fn breaker(failures: u32, probes: u32) -> (Breaker, ManualClock, Told) {
     breaker_of(Trip::consecutive(failures), probes)
 }
 
-fn breaker_of(trip: Trip, probes: u32) -> (Breaker, ManualClock, Told) {
+pub(super) fn breaker_of(trip: Trip, probes: u32) -> (Breaker, ManualClock, Told) {
     let (time, told) = (ManualClock::new(), Told::default());
     let (tell, slow) = (told.clone(), AtomicUsize::new(0));
     let breaker = Breaker::builder("model")

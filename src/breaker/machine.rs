@@ -33,7 +33,7 @@ use crate::window::Seen;
 use std::time::Duration;
 
 /// Epochs are counted in so many bits, for the word that the holder keeps them in.
-pub(crate) const EPOCH_BITS: u32 = 44;
+pub(crate) const EPOCH_BITS: u32 = 43;
 /// Steps of the open interval's growth are not counted further than this.
 const MAX_OPENINGS: u32 = 10_000;
 
@@ -77,6 +77,8 @@ pub(crate) enum Mode {
     Clean,
     /// Calls pass, and until then a success that is not slow is one more call to be folded in, and nothing else.
     CountUntil(u64),
+    /// Calls pass, and so is a success that is not slow for so many of them; any more change nothing.
+    CountTo(u32),
     /// Calls are refused until then.
     RefuseUntil(u64),
 }
@@ -306,7 +308,7 @@ impl Machine {
         }
     }
 
-    /// Successes that were counted without the machine, in this epoch (see [`Mode::CountUntil`]).
+    /// Successes that were counted without the machine, in this epoch (see [`Mode::CountUntil`] and [`Mode::CountTo`]).
     pub(crate) fn fold(&mut self, calls: u64) {
         self.tally.fold(calls);
     }
@@ -317,6 +319,7 @@ impl Machine {
                 Indifference::None => Mode::Pass,
                 Indifference::Full => Mode::Clean,
                 Indifference::CountsUntil(until) => Mode::CountUntil(until),
+                Indifference::CountsTo(calls) => Mode::CountTo(calls),
             },
             Phase::ForcedClosed => Mode::Clean,
             Phase::Open { until } => Mode::RefuseUntil(*until),

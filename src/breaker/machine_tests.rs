@@ -54,7 +54,7 @@ fn what_the_view_calls_indifferent_is() {
         Trip::rate(0.9).or_slow_rate(0.5, Duration::from_secs(1)).last(3),
     ];
     let seen = |n: u64| Some(Seen { failed: n % 3 == 0, slow: n % 7 == 0 });
-    let mut looked = [0; 3];
+    let mut looked = [0; 4];
     for (trip, script) in trips.iter().flat_map(|trip| (0..2_000_u64).map(move |script| (trip, script))) {
         let mut m = machine(trip, &steady());
         for step in 0..10 {
@@ -63,19 +63,26 @@ fn what_the_view_calls_indifferent_is() {
             m.record(ticket, seen(script >> step), || now);
             m.take_change();
             let (view, mut told) = (m.view(), m.clone());
-            let ticket = Ticket { epoch: view.epoch, probe: 0 };
-            let before = m.counts();
-            let (mode, counts) = match view.mode {
-                Mode::Clean => (0, before),
-                Mode::CountUntil(until) if now < until => (1, Counts { calls: before.calls + 1, ..before }),
+            let mut folded = m.clone();
+            let (mode, calls, counted) = match view.mode {
+                Mode::Clean => (0, 1, 0),
+                Mode::CountUntil(until) if now < until => (1, 1 + script % 7, 1 + script % 7),
+                Mode::CountTo(most) => (2, 1 + script % 70, u64::from(most).min(1 + script % 70)),
                 _ => {
-                    looked[2] += 1;
+                    looked[3] += 1;
                     continue;
                 }
             };
             looked[mode] += 1;
-            assert!(!told.record(ticket, OK, || now) && told.change.is_none(), "{trip:?}");
-            assert_eq!((told.counts(), told.view()), (counts, view), "{trip:?}");
+            for _ in 0..calls {
+                let ticket = Ticket { epoch: view.epoch, probe: 0 };
+                assert!(!told.record(ticket, OK, || now) && told.change.is_none(), "{trip:?}");
+            }
+            folded.fold(counted);
+            assert_eq!((told.counts(), told.view()), (folded.counts(), folded.view()), "{trip:?}");
+            if mode == 0 {
+                assert_eq!((told.counts(), told.view()), (m.counts(), view), "{trip:?}");
+            }
         }
     }
     assert!(looked.iter().all(|n| *n > 1_000), "{looked:?}");

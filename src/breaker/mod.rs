@@ -4,8 +4,8 @@
 //! `recovery.rs`, what they count in `tally.rs` and the probes in `probes.rs`. `front.rs` answers the common case before
 //! the machine; `holder.rs` holds the machine behind a lock and tells the observer. This file is the face.
 //!
-//! **Invariants.** 1. Every decision is one critical section, in which the front says "ask": look, decide and write happen
-//! under one hold of the lock. 2. Every change of state is told exactly once and in the order in which they happened: it is
+//! **Invariants.** 1. Every decision is one critical section, in which the front counts nothing: look, decide and write
+//! happen under one hold of the lock. 2. Every change of state is told exactly once and in the order in which they happened: it is
 //! queued in the section that made it, and only one thread tells at a time (`telling`); who finds another at it leaves its
 //! change to that one. 3. An [`Admitted`] records once: by a verb, or by being dropped.
 //!
@@ -27,6 +27,8 @@ mod tally;
 mod trip;
 
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
+mod front_loom_tests;
+#[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
 #[cfg(all(test, not(watertight_loom)))]
 mod tests;
@@ -41,9 +43,7 @@ pub use trip::Trip;
 use crate::error::{BuildError, CallError, RejectReason};
 use crate::sync::Arc;
 use admitted::Held;
-use front::Door;
 use holder::Inner;
-use machine::Ticket;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -103,9 +103,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// # Performance
 ///
 /// A healthy call writes nothing that others read: with consecutive failures, or a count window that is full of successes,
-/// [`admit_here`](Self::admit_here) and a success are a load each, without lock, store or clock. A time window costs a look
-/// at the clock and one exchange, timing calls two looks; whatever changes something else is a short critical section, for
-/// any size of the window. Refusing while open is a look at the clock. [`admit`] counts a reference besides.
+/// [`admit_here`](Self::admit_here) and a success are a load each, without lock, store or clock. With a failure in the count
+/// window a success is one exchange besides, of a word that threads share only if there are many; in a time window it is
+/// that and a look at the clock. Timing calls costs two looks. A failure, and whatever else may change the state, is a short
+/// critical section, for any size of the window. Refusing while open is a look at the clock. [`admit`] counts a reference
+/// besides.
 ///
 /// [`admit`]: Self::admit
 #[derive(Clone)]
@@ -146,15 +148,8 @@ impl Breaker {
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
     pub fn admit(&self) -> Result<Admitted<'static>, RejectReason> {
-        match self.0.front.door() {
-            Door::Pass { epoch, timed } => {
-                Ok(Admitted::new(Held::Counted(self.0.clone()), Ticket { epoch, probe: 0 }, self.0.begins(timed)))
-            }
-            door => match self.0.refusal(&door) {
-                Some(reason) => Err(reason),
-                None => self.0.knock(|| Held::Counted(self.0.clone())),
-            },
-        }
+        let (ticket, begun) = self.0.admit()?;
+        Ok(Admitted::new(Held::Counted(self.0.clone()), ticket, begun))
     }
 
     /// [`admit`](Self::admit) for a call that begins and ends here: the admission borrows the breaker, and so costs less.
@@ -164,15 +159,8 @@ impl Breaker {
     /// As [`admit`](Self::admit).
     #[inline]
     pub fn admit_here(&self) -> Result<Admitted<'_>, RejectReason> {
-        match self.0.front.door() {
-            Door::Pass { epoch, timed } => {
-                Ok(Admitted::new(Held::Borrowed(&self.0), Ticket { epoch, probe: 0 }, self.0.begins(timed)))
-            }
-            door => match self.0.refusal(&door) {
-                Some(reason) => Err(reason),
-                None => self.0.knock(|| Held::Borrowed(&self.0)),
-            },
-        }
+        let (ticket, begun) = self.0.admit()?;
+        Ok(Admitted::new(Held::Borrowed(&self.0), ticket, begun))
     }
 
     /// Makes one call, if it is admitted: `Ok` is a success, `Err` a failure, and so is a panic.
@@ -197,10 +185,19 @@ impl Breaker {
     /// ```
     #[inline]
     pub fn call<T, E>(&self, f: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>> {
-        let admitted = self.admit_here()?;
-        let result = f();
-        admitted.record(&result);
-        result.map_err(CallError::Failed)
+        // The admission stays where it is made: moving it about would cost more than the rest.
+        let (ticket, begun) = self.0.admit()?;
+        let mut admitted = Admitted::new(Held::Borrowed(&self.0), ticket, begun);
+        match f() {
+            Ok(answer) => {
+                admitted.succeeded();
+                Ok(answer)
+            }
+            Err(error) => {
+                admitted.failed();
+                Err(CallError::Failed(error))
+            }
+        }
     }
 
     /// The state now. Asking is enough for an open breaker whose interval is over to become half-open: no traffic is

@@ -2,7 +2,7 @@
 //!
 //! **Invariants.** 1. `run` is the number of failures counted since the last success or [`clear`](Tally::clear), whatever
 //! the rules are. 2. [`Indifference`] is true until the next change: a success that is not slow changes nothing at all, or
-//! nothing but a count, and in neither case opens anything.
+//! nothing but what [`fold`](Tally::fold) makes up for, and in neither case opens anything.
 
 use super::own::Own;
 use super::trip::{Span, Trip};
@@ -43,8 +43,10 @@ pub(crate) enum Indifference {
     None,
     /// It changes nothing.
     Full,
-    /// It is one more call until then, and nothing else.
+    /// Until then it is one more call to be [folded in](Tally::fold), and nothing else.
     CountsUntil(u64),
+    /// The same for so many of them; any more change nothing.
+    CountsTo(u32),
 }
 
 /// What an outcome has done.
@@ -106,6 +108,10 @@ impl Tally {
         if self.rules.consecutive.is_some_and(|limit| self.run >= limit) {
             return Some(BreakerCause::ConsecutiveFailures);
         }
+        self.judge_rates()
+    }
+
+    fn judge_rates(&self) -> Option<BreakerCause> {
         let counts = self.counts();
         if counts.calls < self.rules.min {
             return None;
@@ -116,29 +122,35 @@ impl Tally {
         self.rules.slow.filter(|rate| counts.slow_rate() >= *rate).map(|_| BreakerCause::SlowRate)
     }
 
-    /// Successes that were counted elsewhere while there was [`CountsUntil`](Indifference::CountsUntil).
+    /// Successes that were counted elsewhere while there was [`CountsUntil`](Indifference::CountsUntil) or
+    /// [`CountsTo`](Indifference::CountsTo).
     pub(crate) fn fold(&mut self, calls: u64) {
-        if let Window::Time(window) = &mut self.window {
-            window.add(Sums { calls, ..Sums::default() });
+        if calls == 0 {
+            return;
+        }
+        self.run = 0;
+        match &mut self.window {
+            Window::None => {}
+            Window::Count(window) => window.push_good(calls),
+            Window::Time(window) => window.add(Sums { calls, ..Sums::default() }),
         }
     }
 
-    /// Invariant 2. A success pushes a rate down, unless it completes the minimum; and with nothing bad in the window there
-    /// is no rate to be met. But a rate may be met already: other rules, or good calls that became too old, do not open
-    /// anything before the next outcome, which then may be a success.
+    /// Invariant 2. A success ends a run of failures, and pushes a rate down unless it completes the minimum; and with
+    /// nothing bad in the window there is no rate to be met. But a rate may be met already: other rules, or good calls that
+    /// became too old, do not open anything before the next outcome, which then may be a success.
     pub(crate) fn indifference(&self) -> Indifference {
-        if self.run > 0 || self.rules.own.is_some() {
+        if self.rules.own.is_some() {
             return Indifference::None;
         }
         let clean = |sums: Sums| sums.failures == 0 && sums.slow == 0;
+        let calm = |sums: Sums| clean(sums) || (sums.calls >= self.rules.min && self.judge_rates().is_none());
         match &self.window {
-            Window::None => Indifference::Full,
-            Window::Count(window) if window.is_full() && clean(window.sums()) => Indifference::Full,
-            Window::Time(window)
-                if clean(window.sums()) || (window.sums().calls >= self.rules.min && self.judge().is_none()) =>
-            {
-                Indifference::CountsUntil(window.ends())
-            }
+            Window::None if self.run == 0 => Indifference::Full,
+            Window::None => Indifference::CountsTo(1),
+            Window::Count(window) if self.run == 0 && window.is_full() && clean(window.sums()) => Indifference::Full,
+            Window::Count(window) if calm(window.sums()) => Indifference::CountsTo(window.size()),
+            Window::Time(window) if calm(window.sums()) => Indifference::CountsUntil(window.ends()),
             _ => Indifference::None,
         }
     }

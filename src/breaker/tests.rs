@@ -313,3 +313,28 @@ fn states_causes_and_rates_read_well() {
     assert_eq!(Counts::default().failure_rate(), 0.0);
     assert_eq!(Counts { calls: 100, failures: 7, slow: 50, ..Counts::default() }.failure_rate(), 0.07);
 }
+
+/// However many threads count at the same time, and on however many lines: each call is counted once.
+#[test]
+fn calls_of_many_threads_are_each_counted_once() {
+    const CALLS: u64 = 10_000;
+    let an_hour = Duration::from_secs(3_600);
+    for trip in [Trip::rate(1.0).last(65_536), Trip::rate(1.0).within(an_hour).min_calls(2)] {
+        let time = ManualClock::new();
+        let breaker = Breaker::builder("busy").trip(trip).clock(&time.clock()).build().unwrap();
+        (0..30).for_each(|_| breaker.admit().unwrap().success());
+        let start = std::sync::Barrier::new(6);
+        std::thread::scope(|s| {
+            for _ in 0..6 {
+                s.spawn(|| {
+                    start.wait();
+                    (1..=CALLS).for_each(|n| {
+                        _ = breaker.call(|| if n % 50 == 0 { Err(()) } else { Ok(()) });
+                    });
+                });
+            }
+        });
+        let counts = breaker.snapshot().counts;
+        assert_eq!((counts.calls, counts.failures), (30 + 6 * CALLS, 6 * CALLS / 50));
+    }
+}

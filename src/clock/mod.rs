@@ -61,6 +61,7 @@ impl Clock {
     }
 
     /// The time.
+    #[inline]
     pub fn now(&self) -> Instant {
         match &self.0 {
             Kind::System => system_now(),
@@ -103,6 +104,7 @@ impl Clock {
 }
 
 #[cfg(not(watertight_loom))]
+#[inline]
 fn system_now() -> Instant {
     Instant::now()
 }

@@ -89,3 +89,20 @@ pub(crate) fn break_on_purpose(name: &'static str) {
 pub(crate) fn seed() -> u64 {
     1
 }
+
+thread_local! {
+    static LANE: ::std::cell::Cell<usize> = ::std::cell::Cell::new(0);
+}
+
+/// Which of several places with one meaning this thread is to use: 0 until it has met somebody there.
+pub(crate) fn lane() -> usize {
+    LANE.with(::std::cell::Cell::get)
+}
+
+/// It has: from now on the next.
+pub(crate) fn next_lane() -> usize {
+    LANE.with(|lane| {
+        lane.set(lane.get().wrapping_add(1));
+        lane.get()
+    })
+}

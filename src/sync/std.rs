@@ -151,6 +151,7 @@ pub(crate) mod thread {
     pub(crate) use ::std::thread::Builder;
 
     /// True while this thread unwinds from a panic.
+    #[inline]
     pub(crate) fn panicking() -> bool {
         ::std::thread::panicking()
     }
@@ -304,4 +305,22 @@ pub(crate) mod channel {
         let _ = rung.recv(bell); // a selected operation has to be completed
         Attempt::NotYet(back)
     }
+}
+
+::std::thread_local! {
+    static LANE: ::std::cell::Cell<usize> = const { ::std::cell::Cell::new(0) };
+}
+
+/// Which of several places with one meaning this thread is to use: 0 until it has met somebody there.
+#[inline]
+pub(crate) fn lane() -> usize {
+    LANE.with(::std::cell::Cell::get)
+}
+
+/// It has: from now on the next.
+pub(crate) fn next_lane() -> usize {
+    LANE.with(|lane| {
+        lane.set(lane.get().wrapping_add(1));
+        lane.get()
+    })
 }
