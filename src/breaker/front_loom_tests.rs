@@ -86,9 +86,10 @@ fn lines_that_close() {
     breaker.admit().expect("closed").failure();
     let asks = breaker.clone();
     let asks = spawn(move || {
-        let first = asks.admit().map(Admitted::ignore);
+        let first = asks.admit();
         next_lane();
-        (first, asks.admit().map(Admitted::ignore))
+        let second = asks.admit();
+        (first.map(Admitted::ignore), second.map(Admitted::ignore)) // which asks the machine, and so is late enough
     });
     breaker.reset();
     let (first, second) = asks();
