@@ -17,12 +17,12 @@
 //! changes by read-modify-write only, so a success is counted here once or not at all: its exchange fails if anything has
 //! changed. `close` takes the counts and ends the counting, and the machine has them before it decides. 3. `bound` and
 //! `slow_over` change only while their word says "ask": who reads the same word before and after either has a value that
-//! belongs to it. 4. No two lines say different things, other than "ask": all that are in use ask before one says anything
+//! belongs to it. 4. No two lines say different things, other than "ask" ("closed" says that too): all that are in use ask before one says anything
 //! new. Nobody is admitted, refused or counted by what was, after somebody else was by what is.
 
 use super::machine::{EPOCH_BITS, Mode, View};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{broken, lane, next_lane};
+use crate::sync::{broken, lane, moment, next_lane};
 use std::time::Duration;
 
 const ASK: u64 = 0;
@@ -35,6 +35,8 @@ const COUNT_TO: u64 = 4;
 const REFUSE: u64 = 5;
 /// Of a line that is not in use: the first holds for it.
 const UNUSED: u64 = 6;
+/// Somebody decides at this moment: ask, or come back in another.
+const CLOSED: u64 = 7;
 const MODE: u64 = 7;
 const TIMED: u64 = 8;
 const ONE: u64 = 16;
@@ -79,6 +81,13 @@ pub(super) enum Good {
     Tell,
 }
 
+impl Good {
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
 impl Moment {
     const NANOS: u32 = 30;
     const MASK: u64 = (1 << Self::NANOS) - 1;
@@ -92,7 +101,7 @@ impl Moment {
     /// What does not fit is 544 years away.
     fn of_nanos(nanos: u64) -> Self {
         let secs = (nanos / Self::SECOND).min(u64::MAX >> Self::NANOS);
-        Self(secs << Self::NANOS | nanos % Self::SECOND)
+        Self((secs << Self::NANOS) | (nanos % Self::SECOND))
     }
 
     pub(super) fn nanos(self) -> u64 {
@@ -153,7 +162,7 @@ impl Line {
         if !matches!(word & MODE, COUNT | COUNT_TO) {
             return 0;
         }
-        let closed = self.word.swap(word & !(MODE | COUNTS) | ASK, Ordering::AcqRel);
+        let closed = self.word.swap(word & !COUNTS | CLOSED, Ordering::AcqRel);
         let counted = if broken("breaker-front-torn-fold") { word } else { closed };
         (counted & COUNTS) / ONE
     }
@@ -260,6 +269,23 @@ impl Front {
         Good::Tell
     }
 
+    /// Whether this thread's line was closed and is so no more, after a moment if need be. Who asked instead would close it
+    /// for whoever decides now, who would then ask too, and so on. A model sees both at once: closed is but a way to ask.
+    pub(super) fn settles(&self) -> bool {
+        let is_closed = || self.line().1 & MODE == CLOSED;
+        if cfg!(watertight_loom) || !is_closed() {
+            return false;
+        }
+        let mut turn = 0;
+        while turn < 16 {
+            moment(&mut turn);
+            if !is_closed() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Two threads have met at a line: this one takes the next from now on.
     fn move_on(&self) {
         self.begin_to_use(next_lane() % LINES);
@@ -288,8 +314,8 @@ impl Front {
         for line in used() {
             let word = line.word();
             let keeps = word == wanted || alone;
-            if word & MODE != ASK && !(keeps && line.bounds_are(bound, slow_over)) {
-                line.word.swap(word & !(MODE | COUNTS) | ASK, Ordering::AcqRel);
+            if !matches!(word & MODE, ASK | CLOSED) && !(keeps && line.bounds_are(bound, slow_over)) {
+                line.word.swap(word & !COUNTS | CLOSED, Ordering::AcqRel);
             }
         }
         for line in used() {

@@ -1,7 +1,7 @@
 //! What a breaker's handles share: the machine behind its lock, the front before it, and the telling of changes. The
 //! invariants and the locking are in `mod.rs`.
 
-use super::front::{Door, Front, Good, Moment};
+use super::front::{Door, Front, Moment};
 use super::machine::{Machine, Ticket, Transition};
 use super::{Recovery, Trip};
 use crate::clock::Clock;
@@ -91,6 +91,11 @@ impl Inner {
     #[cold]
     #[inline(never)]
     fn knock(&self) -> Result<(Ticket, Option<Instant>), RejectReason> {
+        if self.front.settles() {
+            if let Door::Pass { epoch, timed } = self.front.door() {
+                return Ok((Ticket { epoch, probe: 0 }, timed.then(|| self.clock.now())));
+            }
+        }
         let admitted =
             self.decide(|machine| machine.admit(|| self.now()).map(|ticket| (ticket, machine.times_calls())));
         let (ticket, timed) =
@@ -134,12 +139,10 @@ impl Inner {
     /// A call that was not timed has ended well.
     #[inline(never)]
     pub(super) fn succeed(&self, ticket: Ticket) {
-        if ticket.probe == 0 {
-            if let Good::Done = self.front.succeed(ticket.epoch, || self.moment_of(self.clock.now())) {
-                return;
-            }
+        let succeed = || self.front.succeed(ticket.epoch, || self.moment_of(self.clock.now())).is_done();
+        if ticket.probe != 0 || !(succeed() || self.front.settles() && succeed()) {
+            self.record(ticket, Some(Seen::default()), None);
         }
-        self.record(ticket, Some(Seen::default()), None);
     }
 
     /// One that began then has.
@@ -155,12 +158,10 @@ impl Inner {
     #[inline(never)]
     fn succeed_at(&self, ticket: Ticket, took: Moment, ended: Instant) {
         let slow = self.front.is_slow(took);
-        if ticket.probe == 0 && !slow {
-            if let Good::Done = self.front.succeed(ticket.epoch, || self.moment_of(ended)) {
-                return;
-            }
+        let succeed = || self.front.succeed(ticket.epoch, || self.moment_of(ended)).is_done();
+        if ticket.probe != 0 || slow || !(succeed() || self.front.settles() && succeed()) {
+            self.record(ticket, Some(Seen { failed: false, slow }), Some(ended));
         }
-        self.record(ticket, Some(Seen { failed: false, slow }), Some(ended));
     }
 
     /// One that began then, if it was timed, has ended otherwise.
