@@ -313,8 +313,8 @@ impl Front {
         let used = || self.lines.iter().filter(|line| line.is_used());
         for line in used() {
             let word = line.word();
-            let keeps = word == wanted || alone;
-            if !matches!(word & MODE, ASK | CLOSED) && !(keeps && line.bounds_are(bound, slow_over)) {
+            let stays = (word == wanted || alone) && line.bounds_are(bound, slow_over);
+            if !stays && !matches!(word & MODE, ASK | CLOSED) {
                 line.word.swap(word & !COUNTS | CLOSED, Ordering::AcqRel);
             }
         }
