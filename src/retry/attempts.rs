@@ -48,7 +48,8 @@ use std::time::{Duration, Instant};
 pub struct Attempts {
     cx: Context,
     retry: Retry,
-    pauses: Schedule,
+    /// From the first pause on: most calls need none.
+    pauses: Option<Schedule>,
     number: u32,
     /// What the dependency asked for.
     at_least: Duration,
@@ -126,8 +127,7 @@ impl Attempts {
             budget.deposit();
         }
         let begun = retry.expected.learns().then(|| cx.now());
-        let (pauses, retry) = (retry.schedule(), retry.clone());
-        Self { cx: cx.clone(), retry, pauses, number: 1, at_least: Duration::ZERO, begun }
+        Self { cx: cx.clone(), retry: retry.clone(), pauses: None, number: 1, at_least: Duration::ZERO, begun }
     }
 
     /// Which attempt is under way, from 1.
@@ -178,7 +178,8 @@ impl Attempts {
     /// How long to pause, with the retry paid for.
     fn decide(&mut self) -> Result<(Duration, Paid), GaveUp> {
         let at_least = std::mem::take(&mut self.at_least);
-        let pause = self.pauses.next().ok_or(GaveUp::Attempts)?.max(at_least);
+        let pauses = self.pauses.get_or_insert_with(|| self.retry.schedule());
+        let pause = pauses.next().ok_or(GaveUp::Attempts)?.max(at_least);
         let needed = pause.saturating_add(self.retry.expected());
         if self.cx.remaining().is_some_and(|left| needed >= left) {
             return Err(GaveUp::NoTime);
