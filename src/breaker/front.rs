@@ -331,7 +331,7 @@ impl Front {
     }
 
     /// Puts all lines to use, as threads that meet do.
-    #[cfg(all(test, watertight_loom))]
+    #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
     pub(super) fn widen(&self) {
         (1..LINES).for_each(|line| self.begin_to_use(line));
     }
