@@ -122,6 +122,7 @@ impl<'a> Admitted<'a> {
     /// # admitted.success();
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
+    #[inline]
     pub fn timeout(&self) -> Option<Duration> {
         if self.probe == 0 { None } else { self.inner.probe_timeout() }
     }
@@ -153,6 +154,63 @@ impl<'a> Admitted<'a> {
     fn tell(&self, epoch: u64, seen: Option<Seen>, now: Option<Instant>) {
         let now = now.map(|now| self.inner.since_origin(now));
         self.inner.record(Ticket { epoch, probe: self.probe }, seen, now);
+    }
+}
+
+/// An admission as plain values, for who stays where the breaker is and sees to the end of it by itself. Turned into an
+/// [`Admitted`] it can be told everything.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    inner: &'a Inner,
+    epoch: u64,
+    probe: u64,
+    begun: Option<Instant>,
+    unwinding: bool,
+}
+
+impl<'a> Entry<'a> {
+    #[inline]
+    pub(super) fn new(inner: &'a Inner, epoch: u64, begun: Option<Instant>) -> Self {
+        Self { inner, epoch, probe: 0, begun, unwinding: thread::panicking() }
+    }
+
+    pub(super) fn of(mut admitted: Admitted<'a>, inner: &'a Inner) -> Self {
+        let epoch = std::mem::replace(&mut admitted.epoch, ENDED);
+        Self { inner, epoch, probe: admitted.probe, begun: admitted.begun, unwinding: admitted.unwinding }
+    }
+
+    #[inline]
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe != 0
+    }
+
+    /// [`Admitted::timeout`].
+    #[inline]
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        if self.probe == 0 { None } else { self.inner.probe_timeout() }
+    }
+
+    pub(crate) fn admitted(&self) -> Admitted<'a> {
+        let Self { inner, epoch, probe, begun, unwinding } = *self;
+        Admitted { inner: Held::Borrowed(inner), epoch, probe, begun, unwinding }
+    }
+
+    /// [`Admitted::success`].
+    #[inline]
+    pub(crate) fn success(&self) {
+        let Self { inner, epoch, probe, begun, .. } = self;
+        if begun.is_none() && *probe == 0 {
+            let time = || inner.since_origin(inner.clock.now());
+            if let Good::Done = inner.front.succeed(*epoch, time) {
+                return;
+            }
+        }
+        self.success_slowly();
+    }
+
+    #[inline(never)]
+    fn success_slowly(&self) {
+        self.admitted().success();
     }
 }
 

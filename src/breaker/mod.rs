@@ -33,6 +33,7 @@ mod tests;
 
 pub use crate::event::{BreakerCause, BreakerState, Class, Counts};
 pub use admitted::Admitted;
+pub(crate) use admitted::Entry;
 pub use builder::BreakerBuilder;
 pub use recovery::Recovery;
 pub use snapshot::BreakerSnapshot;
@@ -173,6 +174,20 @@ impl Breaker {
                 None => self.0.knock(|| Held::Borrowed(&self.0)),
             },
         }
+    }
+
+    /// [`admit_here`](Self::admit_here) as plain values: whoever has them must see to it that they are told.
+    #[inline]
+    pub(crate) fn enter(&self) -> Result<Entry<'_>, RejectReason> {
+        match self.0.front.door() {
+            Door::Pass { epoch, timed } => Ok(Entry::new(&self.0, epoch, self.0.begins(timed))),
+            _ => self.enter_slowly(),
+        }
+    }
+
+    #[inline(never)]
+    fn enter_slowly(&self) -> Result<Entry<'_>, RejectReason> {
+        Ok(Entry::of(self.admit_here()?, &self.0))
     }
 
     /// Makes one call, if it is admitted: `Ok` is a success, `Err` a failure, and so is a panic.

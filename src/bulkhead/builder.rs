@@ -198,17 +198,16 @@ impl BulkheadBuilder {
     pub fn build(self) -> Result<Bulkhead, BuildError> {
         let timeout = self.validate()?;
         let breaker = self.breaker_builder().map(BreakerBuilder::build).transpose()?;
-        let (pool, at_once) = match self.isolation {
-            Isolation::Threads(threads) => (Some(self.pool_builder(threads).build()?), threads),
-            Isolation::Permits(permits) => (None, permits),
+        let (pool, limit) = match self.isolation {
+            // Who waits is counted by the pool.
+            Isolation::Threads(threads) => (Some(self.pool_builder(threads).build()?), Limit::builder(threads)),
+            Isolation::Permits(permits) => (None, Limit::builder(permits).queue(self.queue)),
         };
-        let limit = Limit::builder(at_once).build()?;
-        let places = Limit::builder(at_once.saturating_add(self.queue).min(Limit::MAX)).build()?;
+        let limit = limit.build()?;
         Ok(Bulkhead(Arc::new(Inner {
             name: self.name,
             inside: Shared::new(Inside { compartment: unique(), outer: None }),
             pool,
-            places,
             limit,
             fallbacks: Limit::builder(self.fallbacks).build()?,
             size: Size::new(self.queue),
@@ -216,7 +215,7 @@ impl BulkheadBuilder {
             retry: self.retry,
             timeout,
             observed: self.observed,
-            figures: Figures::default(),
+            figures: Figures::new(),
         })))
     }
 }

@@ -7,7 +7,6 @@
 use super::builder::MAX_QUEUE;
 use super::{Bulkhead, Inner};
 use crate::error::BuildError;
-use crate::permit::Limit;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, Waiter};
 
@@ -71,7 +70,7 @@ impl Inner {
             None if queue > MAX_QUEUE => Err(BuildError::out_of_range("queue", queue, "0 to 1048576")),
             None => {
                 self.sized(at_once, queue, woken)?;
-                woken.extend(self.places.resized(at_once.saturating_add(queue).min(Limit::MAX))?);
+                self.limit.set_queue(queue);
                 Ok(())
             }
         }

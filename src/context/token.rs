@@ -58,6 +58,7 @@ impl Token {
     }
 
     /// Whether somebody has asked for a token of one's own.
+    #[inline]
     pub(super) fn was_asked_for(&self) -> bool {
         matches!(self, Self::Own { own, .. } if own.get().is_some())
     }

@@ -23,7 +23,8 @@ pub(super) struct Inner {
     /// How many wait: for refusals, which take no lock.
     waiting: AtomicUsize,
     alone: bool,
-    pub(super) max_waiting: usize,
+    /// Changed under the lock.
+    max_waiting: AtomicUsize,
     pub(super) max_wait: Option<Duration>,
     /// Of the partitions, which are numbered from 1.
     pub(super) names: Box<[Cow<'static, str>]>,
@@ -47,7 +48,7 @@ impl Inner {
             word: Word::new(s.limit, !s.partitions.is_empty()),
             waiting: AtomicUsize::new(0),
             alone: s.alone,
-            max_waiting: s.max_waiting,
+            max_waiting: AtomicUsize::new(s.max_waiting),
             max_wait: s.max_wait,
             names: s.partitions.into_iter().map(|(name, _)| name).collect(),
             turns: Mutex::new(turns),
@@ -140,7 +141,7 @@ impl Inner {
             self.word.take(n);
             turns.took(part, n);
             Ok(None)
-        } else if turns.waiting() >= self.max_waiting {
+        } else if turns.waiting() >= self.max_waiting.load(Ordering::Relaxed) {
             Err(self.refusal(&turns, part, n, seen))
         } else {
             let place = turns.join(part, n, mine);
@@ -258,6 +259,18 @@ impl Inner {
         self.waiting.fetch_sub(woken.len(), Ordering::Relaxed);
         woken.extend(self.serve(&mut turns));
         woken
+    }
+
+    /// Who waits stays.
+    pub(super) fn set_max_waiting(&self, waiting: usize) {
+        let _turns = self.turns.lock();
+        self.max_waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// How many wait, without the lock.
+    #[inline]
+    pub(super) fn in_line(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     pub(super) fn seen(&self) -> Seen {

@@ -299,6 +299,24 @@ impl Limit {
         Ok(self.0.resize(check(permits)?))
     }
 
+    /// A permit of this limit's own that was waited for, as one that stays here.
+    pub(crate) fn stays(&self, mut permit: Permit) -> PermitRef<'_> {
+        debug_assert!(permit.weight == 1 && permit.part == 0 && Arc::ptr_eq(&permit.limit.0, &self.0));
+        permit.weight = 0; // so that its drop gives nothing back
+        PermitRef { limit: self }
+    }
+
+    /// How many may wait from now on; those who do stay.
+    pub(crate) fn set_queue(&self, waiting: usize) {
+        self.0.set_max_waiting(waiting);
+    }
+
+    /// [`waiting`](Self::waiting) as of a moment ago: without the lock.
+    #[inline]
+    pub(crate) fn in_line(&self) -> usize {
+        self.0.in_line()
+    }
+
     /// The limit.
     pub fn permits(&self) -> usize {
         self.0.seen().limit() as usize
