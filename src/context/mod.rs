@@ -118,7 +118,7 @@ impl Inner {
     /// what the clock says.
     fn own_token(&mut self) {
         if !broken("context: a tighter deadline shares the token") {
-            self.token = Token::own(self.token.get().clone());
+            self.token = Token::own(self.token.take());
         }
     }
 
