@@ -136,7 +136,10 @@ impl Inner {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let form = AsFuture { this: &*this, judge: &judge, once };
+        if let Some(known) = judge.known_at_once(&this) {
+            return Ok(known);
+        }
+        let form = AsFuture { this: &this, judge: &judge, once };
         let_through(this.drive_async(&cx, this.retry(again), &judge, f, form).await)
     }
 }

@@ -38,6 +38,12 @@ pub(super) trait Judges<T, E> {
         None
     }
 
+    /// The same before the first attempt, counted.
+    #[inline]
+    fn known_at_once(&self, _inner: &Inner) -> Option<T> {
+        None
+    }
+
     #[inline]
     fn judged<W>(&self, (back, result): (Option<W>, Result<T, E>)) -> Gave<W, T, E> {
         let class = self.class(&result);
@@ -67,6 +73,11 @@ impl<T, E> Judges<T, E> for Judge<T, E> {
 
     fn known(&self) -> Option<T> {
         self.keyed.known()
+    }
+
+    #[inline]
+    fn known_at_once(&self, inner: &Inner) -> Option<T> {
+        self.keyed.known_at_once(inner)
     }
 }
 

@@ -135,7 +135,7 @@ impl<'a> Call<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn end<T, E>(mut self, result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
+    pub(super) fn end<T, E>(&mut self, result: Result<T, CallError<E>>) -> Result<T, CallError<E>> {
         self.ended = true;
         self.inner.conclude(&result);
         result

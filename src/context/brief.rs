@@ -4,9 +4,9 @@
 //! such a context as it is, with two holds on it, one for the work and one to be the ambient context, and lends both to the
 //! next call: nothing is counted, and only the deadline is written.
 //!
-//! **States** of one that is lent: kept by a thread → a call's → kept, or gone if anybody has it or its token. **Invariants.**
-//! 1. What somebody has kept of a call, its context or its token, no later call gets. 2. The deadline of one that is lent
-//! changes only while nobody but its thread has it. **Locking.** None: what is kept is the thread's own.
+//! **States** of one that is lent: kept by a thread → a call's → kept, or gone if anybody has it or its token.
+//! **Invariants.** 1. What somebody has kept of a call, its context or its token, no later call gets. 2. The deadline of one
+//! that is lent changes only while nobody but its thread has it. **Locking.** None: what is kept is the thread's own.
 //!
 //! Models keep nothing, as with all spares.
 
