@@ -121,7 +121,7 @@ impl Inner {
     #[cold]
     pub(super) fn may_wait(&self, place: &mut Place, cx: &Context) -> Result<(), RejectReason> {
         if self.pool.is_none() && self.limit.in_line() >= self.size.queue() {
-            return Err(self.full()); // for sure: whoever else is to be turned away the line itself refuses
+            return Err(self.full_now()); // without a lock; whoever else is to be turned away the line itself refuses
         }
         if self.is_nested(cx) {
             *place = Place::Here; // not one of those that wait
@@ -190,5 +190,53 @@ impl Inner {
     pub(super) fn line(&self, place: &mut Place, bounds: &mut Bounds<'_>) -> Result<Acquire, RejectReason> {
         self.may_wait(place, bounds.outer())?;
         Ok(self.limit.acquire_async(bounds.cx()))
+    }
+}
+
+#[cfg(all(test, not(watertight_loom)))]
+mod tests {
+    use crate::bulkhead::{Bulkhead, Isolation};
+    use crate::context::Context;
+    use crate::error::{CallError, RejectReason};
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context as Task, Poll, Waker};
+
+    type Call = Pin<Box<dyn Future<Output = Result<u8, CallError<()>>>>>;
+
+    fn call(of: &Bulkhead) -> Call {
+        Box::pin(of.call_async(&Context::background(), async |_cx| Ok(1)))
+    }
+
+    fn poll(call: &mut Call) -> Poll<Result<u8, CallError<()>>> {
+        call.as_mut().poll(&mut Task::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn without_threads_as_many_wait_as_may_and_no_more_while_that_changes_too() {
+        let it = Bulkhead::builder("line", Isolation::Permits(1)).queue(2).no_timeout().build().unwrap();
+        let full = |waiting| {
+            let refused = poll(&mut call(&it));
+            let full = RejectReason::Full { limit: 1, waiting };
+            assert!(matches!(refused, Poll::Ready(Err(CallError::Rejected(reason))) if reason == full), "{refused:?}");
+            assert_eq!((it.state().running, it.state().queued), (1, waiting));
+        };
+        let held = it.try_admit(&Context::background()).unwrap();
+        let mut waiting: Vec<Call> = (0..2).map(|_| call(&it)).collect();
+        assert!(waiting.iter_mut().all(|call| poll(call).is_pending()));
+        full(2);
+        it.resize(1, 3).unwrap();
+        waiting.push(call(&it));
+        assert!(poll(&mut waiting[2]).is_pending());
+        full(3);
+        it.resize(1, 0).unwrap(); // who waits stays
+        full(3);
+        drop(waiting.remove(1));
+        full(2);
+        drop(held);
+        assert!(waiting.iter_mut().all(|call| matches!(poll(call), Poll::Ready(Ok(1)))));
+        let state = it.state();
+        assert_eq!((state.running, state.queued, state.succeeded), (0, 0, 2));
+        assert_eq!((state.refused_full, state.refused_ended, state.requests), (4, 1, 8));
     }
 }
