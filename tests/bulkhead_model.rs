@@ -121,6 +121,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         |((limit, queue, max_wait), timeout, attempts, pause, percent, burst, a, b)| Settings {
             limit,
             queue,
+            threads: false,
             max_wait,
             timeout: timeout * MS,
             attempts,
@@ -206,7 +207,7 @@ fn class_of(end: End) -> Class {
 
 impl Pair {
     fn new(mut is: Settings, threads: bool) -> Self {
-        is.max_wait = is.max_wait.filter(|_| !threads);
+        (is.threads, is.max_wait) = (threads, is.max_wait.filter(|_| !threads));
         let (time, told) = (ManualClock::new(), Arc::<Mutex<Vec<Told>>>::default());
         let budget = Budget::percent(is.percent as f64).burst(is.burst as u32);
         let tell = told.clone();

@@ -137,6 +137,7 @@ impl<'a> Admitted<'a> {
     /// # admitted.success();
     /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     /// ```
+    #[inline]
     pub fn timeout(&self) -> Option<Duration> {
         if self.probe == 0 { None } else { self.inner.probe_timeout() }
     }
@@ -144,6 +145,54 @@ impl<'a> Admitted<'a> {
     fn end(&mut self, seen: Option<Seen>) {
         let epoch = std::mem::replace(&mut self.epoch, ENDED);
         self.inner.end(Ticket { epoch, probe: self.probe }, seen, self.begun);
+    }
+}
+
+/// An admission as plain values, for who stays where the breaker is and sees to the end of it by itself. Turned into an
+/// [`Admitted`] it can be told everything.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    inner: &'a Inner,
+    epoch: u64,
+    probe: u64,
+    begun: Option<Instant>,
+    unwinding: bool,
+}
+
+impl<'a> Entry<'a> {
+    #[inline]
+    pub(super) fn new(inner: &'a Inner, ticket: Ticket, begun: Option<Instant>) -> Self {
+        Self { inner, epoch: ticket.epoch, probe: ticket.probe, begun, unwinding: thread::panicking() }
+    }
+
+    #[inline]
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe != 0
+    }
+
+    /// [`Admitted::timeout`].
+    #[inline]
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        if self.probe == 0 { None } else { self.inner.probe_timeout() }
+    }
+
+    pub(crate) fn admitted(&self) -> Admitted<'a> {
+        let Self { inner, epoch, probe, begun, unwinding } = *self;
+        Admitted { inner: Held::Borrowed(inner), epoch, probe, begun, unwinding }
+    }
+
+    /// [`Admitted::success`].
+    #[inline]
+    pub(crate) fn success(&self) {
+        if self.begun.is_none() && self.probe == 0 && self.inner.front.is_clean(self.epoch) {
+            return;
+        }
+        self.success_slowly();
+    }
+
+    #[inline(never)]
+    fn success_slowly(&self) {
+        self.admitted().success();
     }
 }
 

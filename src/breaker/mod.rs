@@ -35,6 +35,7 @@ mod tests;
 
 pub use crate::event::{BreakerCause, BreakerState, Class, Counts};
 pub use admitted::Admitted;
+pub(crate) use admitted::Entry;
 pub use builder::BreakerBuilder;
 pub use recovery::Recovery;
 pub use snapshot::BreakerSnapshot;
@@ -161,6 +162,13 @@ impl Breaker {
     pub fn admit_here(&self) -> Result<Admitted<'_>, RejectReason> {
         let (ticket, begun) = self.0.admit()?;
         Ok(Admitted::new(Held::Borrowed(&self.0), ticket, begun))
+    }
+
+    /// [`admit_here`](Self::admit_here) as plain values: whoever has them must see to it that they are told.
+    #[inline]
+    pub(crate) fn enter(&self) -> Result<Entry<'_>, RejectReason> {
+        let (ticket, begun) = self.0.admit()?;
+        Ok(Entry::new(&self.0, ticket, begun))
     }
 
     /// Makes one call, if it is admitted: `Ok` is a success, `Err` a failure, and so is a panic.

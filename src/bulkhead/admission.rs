@@ -7,7 +7,7 @@
 use super::attempt::{Leave, given_up};
 use super::drive::Bounds;
 use super::place::{Place, Running};
-use super::state::add;
+use super::state::Figure;
 use super::{Bulkhead, Inner};
 use crate::breaker::Admitted;
 use crate::context::Context;
@@ -53,7 +53,7 @@ use std::task::{self, Poll};
 pub struct Admission {
     // In this order: whoever sees a free place knows what the breaker was told.
     admitted: Option<Admitted<'static>>,
-    running: Option<Running>,
+    running: Option<Running<'static>>,
     cx: Context,
     inner: Arc<Inner>,
     /// The thread was unwinding already when this was made.
@@ -69,7 +69,7 @@ enum How {
 }
 
 impl Admission {
-    fn new(inner: &Arc<Inner>, leave: Leave, running: Running, cx: Context) -> Self {
+    fn new(inner: &Arc<Inner>, leave: Leave, running: Running<'static>, cx: Context) -> Self {
         inner.entered(1);
         Self {
             admitted: leave.into_admitted(),
@@ -129,8 +129,8 @@ impl Admission {
         // Whoever sees the permit come back sees the call counted.
         if let Some(running) = self.running.take() {
             match how {
-                How::Well => add(&self.inner.figures.succeeded),
-                How::Badly => add(&self.inner.figures.failed),
+                How::Well => self.inner.figures.add(Figure::Succeeded),
+                How::Badly => self.inner.figures.add(Figure::Failed),
                 How::Unsaid => self.inner.figures.left(true),
             }
             drop(running);
@@ -154,7 +154,7 @@ impl Bulkhead {
     /// Why there is none: nothing was begun.
     pub fn try_admit(&self, cx: &Context) -> Result<Admission, RejectReason> {
         let inner = &self.0;
-        add(&inner.figures.requests);
+        inner.figures.add(Figure::Requests);
         match inner.begin(cx) {
             Ok(Begun { leave, place, permit: Some(permit), cx }) => {
                 Ok(Admission::new(inner, leave, Running::new(place, permit), cx))
@@ -185,7 +185,7 @@ impl Bulkhead {
     /// compartment's threads.
     pub fn admit(&self, cx: &Context) -> Result<Admission, RejectReason> {
         let inner = &self.0;
-        add(&inner.figures.requests);
+        inner.figures.add(Figure::Requests);
         let waited = inner.begin(cx).and_then(|begun| {
             let permit = match begun.permit {
                 Some(permit) => permit,
@@ -240,14 +240,12 @@ impl Inner {
     fn begin(&self, cx: &Context) -> Result<Begun, RejectReason> {
         cx.check()?;
         let leave = self.admit()?;
-        let place = self.place()?;
+        let mut place = self.place()?;
         let permit = self.permit_at_once().ok();
-        if permit.is_none() && self.is_nested(cx) {
-            drop(place); // not one of those that wait
-            return Err(self.full_now());
+        if permit.is_none() {
+            self.may_wait(&mut place, cx)?;
         }
-        let mut bounds = Bounds::new(self, cx);
-        let cx = bounds.of_probe(&leave).unwrap_or_else(|| bounds.cx().clone());
+        let cx = Bounds::new(self, cx).into_attempt(&leave).kept();
         Ok(Begun { leave, place, permit, cx })
     }
 }
@@ -273,7 +271,7 @@ enum Stage {
 impl Admit {
     fn begin(&mut self, cx: &Context) -> Result<Admission, Option<RejectReason>> {
         let inner = self.inner.clone();
-        add(&inner.figures.requests);
+        inner.figures.add(Figure::Requests);
         let Begun { leave, place, permit, cx } = inner.begin(cx).map_err(Some)?;
         match permit {
             Some(permit) => Ok(Admission::new(&inner, leave, Running::new(place, permit), cx)),

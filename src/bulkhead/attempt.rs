@@ -7,16 +7,73 @@
 //! nothing but that its place is free. **Locking.** One lock; the breaker is told after it is let go.
 
 use super::flow::Ended;
-use crate::breaker::Admitted;
+use crate::breaker::{Admitted, Entry};
 use crate::context::Context;
 use crate::error::{CancelCause, Interrupted};
 use crate::event::Class;
 use crate::sync::{Arc, Mutex, Spares, broken, thread_local};
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 /// Whether the caller changed its mind. A deadline that somebody has seen pass cancels the token too, and is something else.
 pub(super) fn given_up(cx: &Context) -> bool {
     matches!(cx.cause(), Some(Interrupted::Cancelled(_)))
+}
+
+/// The breaker's leave for one attempt, in whatever form.
+pub(super) trait Leaves {
+    /// Less time than the call has, if this attempt is a probe.
+    fn timeout(&self) -> Option<Duration>;
+
+    /// Tells how an attempt that was entered ended. A deadline that passes while the dependency works is its failure, and
+    /// so is a panic; the caller's own change of mind says nothing about it, nor does a failure after that.
+    fn tell<T, E>(self, ended: &Ended<T, E>, cx: &Context);
+}
+
+/// Leave that stays with its call. Dropped before it was used it says nothing.
+pub(super) struct LeaveHere<'a>(Option<Entry<'a>>);
+
+impl<'a> LeaveHere<'a> {
+    #[inline]
+    pub(super) fn new(entry: Option<Entry<'a>>) -> Self {
+        Self(entry)
+    }
+
+    #[inline]
+    pub(super) fn is_probe(&self) -> bool {
+        self.0.is_some_and(|entry| entry.is_probe())
+    }
+}
+
+impl Leaves for LeaveHere<'_> {
+    #[inline]
+    fn timeout(&self) -> Option<Duration> {
+        self.0.and_then(|entry| entry.timeout())
+    }
+
+    #[inline(always)]
+    fn tell<T, E>(self, ended: &Ended<T, E>, cx: &Context) {
+        let this = ManuallyDrop::new(self); // looked at where it lies: moving it costs more than the breaker does
+        let Some(entry) = &this.0 else { return };
+        match ended {
+            Ended::Returned(_, Class::Success) => entry.success(),
+            _ => tell_otherwise(entry.admitted(), ended, cx),
+        }
+    }
+}
+
+impl Drop for LeaveHere<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            unused(entry);
+        }
+    }
+}
+
+#[cold]
+fn unused(entry: Entry<'_>) {
+    entry.admitted().ignore();
 }
 
 /// The breaker's leave for one attempt, if there is a breaker. Dropped before it was used it says nothing, not even
@@ -25,6 +82,7 @@ pub(super) fn given_up(cx: &Context) -> bool {
 pub(super) struct Leave(Option<Admitted<'static>>);
 
 impl Leave {
+    #[inline]
     pub(super) fn new(admission: Option<Admitted<'static>>) -> Self {
         Self(admission)
     }
@@ -37,27 +95,37 @@ impl Leave {
     pub(super) fn is_probe(&self) -> bool {
         self.0.as_ref().is_some_and(Admitted::is_probe)
     }
+}
 
-    /// Less time than the call has, if this attempt is a probe.
-    pub(super) fn timeout(&self) -> Option<Duration> {
+impl Leaves for Leave {
+    #[inline]
+    fn timeout(&self) -> Option<Duration> {
         self.0.as_ref().and_then(Admitted::timeout)
     }
 
-    /// Tells how an attempt that was entered ended. A deadline that passes while the dependency works is its failure, and
-    /// so is a panic; the caller's own change of mind says nothing about it, nor does a failure after that.
-    pub(super) fn tell<T, E>(mut self, ended: &Ended<T, E>, cx: &Context) {
+    #[inline]
+    fn tell<T, E>(mut self, ended: &Ended<T, E>, cx: &Context) {
         let Some(admission) = self.0.take() else { return };
         match ended {
-            Ended::Returned(_, class @ (Class::Success | Class::Slow)) => admission.record_as(*class),
-            Ended::Returned(..) if given_up(cx) => admission.ignore(),
-            Ended::Returned(_, class) => admission.record_as(*class),
-            Ended::Interrupted(Interrupted::Cancelled(_)) | Ended::Refused(_) => admission.ignore(),
-            Ended::Panicked(_) | Ended::Interrupted(Interrupted::DeadlinePassed) => admission.failure(),
+            Ended::Returned(_, Class::Success) => admission.success(),
+            _ => tell_otherwise(admission, ended, cx),
         }
     }
 }
 
+#[cold]
+fn tell_otherwise<T, E>(admission: Admitted<'_>, ended: &Ended<T, E>, cx: &Context) {
+    match ended {
+        Ended::Returned(_, class @ (Class::Success | Class::Slow)) => admission.record_as(*class),
+        Ended::Returned(..) if given_up(cx) => admission.ignore(),
+        Ended::Returned(_, class) => admission.record_as(*class),
+        Ended::Interrupted(Interrupted::Cancelled(_)) | Ended::Refused(_) => admission.ignore(),
+        Ended::Panicked(_) | Ended::Interrupted(Interrupted::DeadlinePassed) => admission.failure(),
+    }
+}
+
 impl Drop for Leave {
+    #[inline]
     fn drop(&mut self) {
         if let Some(admission) = self.0.take() {
             admission.ignore();

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::context::Inside;
 use crate::error::BuildError;
 use crate::event::{Observed, Observer};
-use crate::permit::{Limit, Share};
+use crate::permit::{Limit, LimitBuilder, Share};
 use crate::pool::{Pool, PoolBuilder};
 use crate::retry::Retry;
 use crate::sync::{Arc, Shared, unique};
@@ -192,10 +192,10 @@ impl BulkheadBuilder {
     }
 
     /// Of permits or of places: with the same shares.
-    fn limit(&self, permits: usize) -> Result<Limit, BuildError> {
+    fn limit(&self, permits: usize) -> LimitBuilder {
         let limit = Limit::builder(permits);
         let limit = self.max_wait.map_or(limit.clone(), |d| limit.max_wait(d));
-        self.partitions.iter().cloned().fold(limit, |limit, (name, share)| limit.partition(name, share)).build()
+        self.partitions.iter().cloned().fold(limit, |limit, (name, share)| limit.partition(name, share))
     }
 
     fn pool_builder(&self, threads: usize) -> PoolBuilder {
@@ -225,7 +225,7 @@ impl BulkheadBuilder {
         self.breaker_builder().map_or(Ok(()), |builder| builder.check())?;
         match self.isolation {
             Isolation::Threads(threads) => self.pool_builder(threads).check(),
-            Isolation::Permits(permits) => self.limit(permits).map(drop),
+            Isolation::Permits(permits) => self.limit(permits).build().map(drop),
         }
     }
 
@@ -241,14 +241,20 @@ impl BulkheadBuilder {
             Isolation::Threads(threads) => (Some(self.pool_builder(threads).build()?), threads),
             Isolation::Permits(permits) => (None, permits),
         };
-        let limit = self.limit(at_once)?;
-        let places = self.limit(at_once.saturating_add(self.queue).min(Limit::MAX))?;
+        let places = match self.partitions.is_empty() {
+            true => None,
+            false => Some(self.limit(at_once.saturating_add(self.queue).min(Limit::MAX)).build()?),
+        };
+        let limit = self.limit(at_once);
+        // Who waits is counted by the pool, or by the places, or by the line itself.
+        let limit = if pool.is_none() && places.is_none() { limit.queue(self.queue) } else { limit };
+        let limit = limit.build()?;
         let whole = Inner {
             name: self.name,
             inside: Shared::new(Inside { compartment: unique(), outer: None }),
             pool,
-            places,
             limit,
+            places,
             fallbacks: Limit::builder(self.fallbacks).build()?,
             size: Arc::new(Size::new(self.queue)),
             part: 0,
@@ -257,7 +263,7 @@ impl BulkheadBuilder {
             retry: self.retry,
             timeout,
             observed: self.observed,
-            figures: Figures::default(),
+            figures: Figures::new(),
         };
         Ok(Bulkhead(Arc::new(whole.with_parts(self.partitions.len()))))
     }

@@ -28,18 +28,56 @@ impl<T, E> Judge<T, E> {
     pub(super) const fn usual() -> Self {
         Self { of: None, keyed: Keyed::not() }
     }
+}
 
-    pub(super) fn class(&self, result: &Result<T, E>) -> Class {
-        match (&self.of, result) {
-            (Some(of), result) => of(result.as_ref()),
-            (None, Ok(_)) => Class::Success,
-            (None, Err(_)) => Class::Failure,
+/// Who judges the results of a call, and knows what is known of it before there is any.
+pub(super) trait Judges<T, E> {
+    fn class(&self, result: &Result<T, E>) -> Class;
+
+    fn known(&self) -> Option<T> {
+        None
+    }
+
+    /// The same before the first attempt, counted.
+    #[inline]
+    fn known_at_once(&self, _inner: &Inner) -> Option<T> {
+        None
+    }
+
+    #[inline]
+    fn judged<W>(&self, (back, result): (Option<W>, Result<T, E>)) -> Gave<W, T, E> {
+        let class = self.class(&result);
+        (back, result, class)
+    }
+}
+
+/// As usual, for calls of which nothing else is known: it takes no room.
+#[derive(Clone, Copy)]
+pub(super) struct Usual;
+
+impl<T, E> Judges<T, E> for Usual {
+    #[inline]
+    fn class(&self, result: &Result<T, E>) -> Class {
+        if result.is_ok() { Class::Success } else { Class::Failure }
+    }
+}
+
+impl<T, E> Judges<T, E> for Judge<T, E> {
+    #[inline]
+    fn class(&self, result: &Result<T, E>) -> Class {
+        match &self.of {
+            Some(of) => of(result.as_ref()),
+            None => Usual.class(result),
         }
     }
 
-    pub(super) fn judged<W>(&self, (back, result): (Option<W>, Result<T, E>)) -> Gave<W, T, E> {
-        let class = self.class(&result);
-        (back, result, class)
+    fn known(&self) -> Option<T> {
+        self.keyed.known()
+    }
+
+    #[inline]
+    fn known_at_once(&self, inner: &Inner) -> Option<T> {
+        self.keyed.known_at_once(inner)
     }
 }
 

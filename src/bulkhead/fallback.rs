@@ -3,7 +3,7 @@
 //! **Invariants.** 1. A fallback never waits and holds nothing of the compartment. 2. What became of the work stays
 //! known: an error comes back as it was, whether there was no place or the fallback failed too. **Locking.** None.
 
-use super::state::add;
+use super::state::Figure;
 use super::{Bulkhead, Inner};
 use crate::error::CallError;
 
@@ -13,7 +13,7 @@ struct InVain<'a>(Option<&'a Inner>);
 impl Drop for InVain<'_> {
     fn drop(&mut self) {
         if let Some(inner) = self.0 {
-            add(&inner.figures.fallback_failed);
+            inner.figures.add(Figure::FallbackFailed);
         }
     }
 }
@@ -61,10 +61,10 @@ impl Bulkhead {
     ) -> Result<T, CallError<E>> {
         let inner = &*self.0;
         let Ok(_place) = inner.fallbacks.try_acquire_ref() else {
-            add(&inner.figures.fallback_refused);
+            inner.figures.add(Figure::FallbackRefused);
             return Err(e);
         };
-        add(&inner.figures.fallbacks);
+        inner.figures.add(Figure::Fallbacks);
         let mut in_vain = InVain(Some(inner));
         match f(&e) {
             Ok(instead) => {

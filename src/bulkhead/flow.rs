@@ -1,20 +1,18 @@
-//! The order of the policies and the accounting of attempts, once for all drivers. Pure: it is asked for the next step
-//! and told what happened; it reads no clock, takes no lock and does not wait. Generic over the two tokens it carries,
-//! so its tests use numbers.
+//! What comes after an attempt, and the accounting of attempts, once for all drivers. Pure: it is asked for the next step
+//! and told what happened; it reads no clock, takes no lock and does not wait.
 //!
 //! ```text
-//! admit ──► acquire ──► run ──► done
-//!   ▲                     │ judged a failure, an attempt left, and its pause fits the deadline
+//! attempt ──► done
+//!   ▲   │ judged a failure, an attempt left, and its pause fits the deadline
 //!  ask ◄── sleep ◄── spend ◄┘
 //! ```
 //!
-//! To ask is whether the result is known meanwhile: then it is done.
-//! Breaker before place: nobody queues for a dependency known to be down. Place inside the attempt: nobody sleeps
-//! between attempts while holding one.
+//! To ask is whether the result is known meanwhile: then it is done. An attempt is leave of the breaker, a place, a run: that
+//! straight line is in `drive.rs`. Breaker before place: nobody queues for a dependency known to be down. Place inside the
+//! attempt: nobody sleeps between attempts while holding one.
 //!
 //! **Invariants.** 1. `Rejected` comes out exactly if no attempt was entered; once one was, a refusal, a spent budget or
-//! a deadline during the pause ends the call with that attempt's own result. 2. Tokens are taken by the run or dropped
-//! with the flow. 3. After `Done` nothing is asked any more.
+//! a deadline during the pause ends the call with that attempt's own result. 2. After `Done` nothing is asked any more.
 
 use crate::error::{CallError, Interrupted, PanicPayload, RejectReason};
 use crate::event::Class;
@@ -23,10 +21,8 @@ use std::time::Duration;
 /// What is to be done next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
-    Admit,
-    Acquire,
-    Run {
-        attempt: u32,
+    Attempt {
+        number: u32,
     },
     Spend,
     Sleep {
@@ -52,7 +48,18 @@ pub(super) enum Ended<T, E> {
 }
 
 impl<T, E> Ended<T, E> {
+    /// If it is to be tried again: how long to wait at least.
+    #[inline]
+    pub(super) fn again(&self) -> Option<Duration> {
+        match self {
+            Self::Returned(_, Class::Failure) => Some(Duration::ZERO),
+            Self::Returned(_, Class::RetryAfter(d)) => Some(*d),
+            _ => None,
+        }
+    }
+
     /// What the caller of a single attempt gets.
+    #[inline(always)]
     pub(super) fn into_result(self) -> Result<T, CallError<E>> {
         match self {
             Self::Returned(result, _) => result.map_err(CallError::Failed),
@@ -64,56 +71,20 @@ impl<T, E> Ended<T, E> {
 }
 
 #[derive(Debug)]
-pub(super) struct Flow<A, P, T, E> {
+pub(super) struct Flow<T, E> {
     step: Step,
     attempt: u32,
     pause: Duration,
-    admission: Option<A>,
-    place: Option<P>,
     outcome: Option<Result<T, CallError<E>>>,
 }
 
-impl<A, P, T, E> Flow<A, P, T, E> {
+impl<T, E> Flow<T, E> {
     pub(super) fn new() -> Self {
-        Self { step: Step::Admit, attempt: 1, pause: Duration::ZERO, admission: None, place: None, outcome: None }
+        Self { step: Step::Attempt { number: 1 }, attempt: 1, pause: Duration::ZERO, outcome: None }
     }
 
     pub(super) fn next(&self) -> Step {
         self.step
-    }
-
-    pub(super) fn admitted(&mut self, admission: Result<A, RejectReason>) {
-        match admission {
-            Ok(admission) => {
-                self.admission = Some(admission);
-                self.step = Step::Acquire;
-            }
-            Err(reason) => self.refuse(reason),
-        }
-    }
-
-    pub(super) fn acquired(&mut self, place: Result<P, RejectReason>) {
-        match place {
-            Ok(place) => {
-                self.place = Some(place);
-                self.step = Step::Run { attempt: self.attempt };
-            }
-            Err(reason) => {
-                self.admission = None;
-                self.refuse(reason);
-            }
-        }
-    }
-
-    /// What the attempt that is about to run takes along: the two tokens, and the work.
-    ///
-    /// # Panics
-    ///
-    /// In any step but `Run`, or without the work: `Run` comes after both tokens, and again only if the work came back.
-    pub(super) fn take<W>(&mut self, work: &mut Option<W>) -> (A, P, W) {
-        let taken = (self.admission.take(), self.place.take(), work.take());
-        let (Some(admission), Some(place), Some(work)) = taken else { panic!("nothing to run in {:?}", self.step) };
-        (admission, place, work)
     }
 
     /// The attempt has ended. `pause`: how long until the next, if there is to be one; `left`: the time to the deadline. Both are
@@ -124,25 +95,13 @@ impl<A, P, T, E> Flow<A, P, T, E> {
         pause: impl FnOnce() -> Option<Duration>,
         left: impl FnOnce() -> Option<Duration>,
     ) {
-        let (result, class) = match ended {
-            Ended::Returned(result, class) => (result, class),
-            Ended::Refused(reason) => return self.refuse(reason),
-            over => {
-                self.outcome = Some(over.into_result());
-                self.step = Step::Done;
-                return;
-            }
-        };
-        self.outcome = Some(result.map_err(CallError::Failed));
-        let at_least = match class {
-            Class::Failure => Duration::ZERO,
-            Class::RetryAfter(d) => d,
-            Class::Success | Class::Slow | Class::Final | Class::Ignore => {
-                self.step = Step::Done;
-                return;
-            }
-        };
-        self.step = match pause().map(|pause| pause.max(at_least)) {
+        let again = ended.again();
+        match ended.into_result() {
+            Err(CallError::Rejected(_)) if self.outcome.is_some() => {} // invariant 1: an earlier attempt's own result stands
+            result => self.outcome = Some(result),
+        }
+        let next = again.and_then(|at_least| Some(pause()?.max(at_least)));
+        self.step = match next {
             Some(pause) if left().is_none_or(|left| pause < left) => {
                 self.attempt += 1;
                 self.pause = pause;
@@ -162,17 +121,11 @@ impl<A, P, T, E> Flow<A, P, T, E> {
 
     /// What is known needs no attempt.
     pub(super) fn asked(&mut self, known: Option<T>) {
-        self.step = Step::Admit;
+        self.step = Step::Attempt { number: self.attempt };
         if let Some(known) = known {
             self.outcome = Some(Ok(known));
             self.step = Step::Done;
         }
-    }
-
-    /// Invariant 1: an earlier attempt's own result stands.
-    fn refuse(&mut self, reason: RejectReason) {
-        self.outcome.get_or_insert(Err(CallError::Rejected(reason)));
-        self.step = Step::Done;
     }
 
     /// What the caller gets.

@@ -7,12 +7,12 @@
 
 use super::attempt::{Attempt, Leave};
 use super::calls::{Gave, run_once};
-use super::classified::Judge;
+use super::classified::{Judge, Judges};
 use super::drive::Bounds;
 use super::flow::Ended;
 use super::place::Running;
 use super::race::{Race, Runner};
-use super::state::add;
+use super::state::Figure;
 use super::{Idempotent, Inner};
 use crate::context::Context;
 use crate::error::{CallError, CancelCause, Interrupted};
@@ -148,7 +148,7 @@ impl<T, E> Idempotent<T, E> {
         if inner.pool.is_some() && inner.is_nested(&cx) {
             return Inner::call(inner, &cx, false, &self.judge, f, run_once);
         }
-        add(&inner.figures.requests);
+        inner.figures.add(Figure::Requests);
         inner.concluded(Inner::hedged(inner, &cx, hedge, &self.judge, f))
     }
 }
@@ -224,7 +224,14 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    pub(super) fn start(&self, number: u32, leave: Leave, running: Running, cx: &Context, paid: Option<Paid>) -> Lane {
+    pub(super) fn start(
+        &self,
+        number: u32,
+        leave: Leave,
+        running: Running<'_>,
+        cx: &Context,
+        paid: Option<Paid>,
+    ) -> Lane {
         let attempt = Attempt::new(leave);
         let (inner, judge, f) = (self.inner.clone(), self.judge.clone(), self.f.clone());
         let (runner, of_worker) = (Runner::of(&self.race), attempt.clone());
@@ -232,7 +239,7 @@ where
         let job = move || {
             let work = move |cx: &Context| -> Gave<(), T, E> {
                 if let Some(inner) = beside {
-                    add(&inner.figures.hedges); // entered, and not before
+                    inner.figures.add(Figure::Hedges); // entered, and not before
                 }
                 judge.judged((None, f(cx)))
             };
@@ -278,10 +285,9 @@ impl Inner {
             Ok(both) => both,
             Err(reason) => return Ended::Refused(reason),
         };
-        let mut bounds = Bounds::new(this, cx);
-        let probe = bounds.of_probe(&leave);
+        let bounds = Bounds::new(this, cx);
         let is_probe = leave.is_probe();
-        let cx = probe.as_ref().unwrap_or_else(|| bounds.cx());
+        let cx = &*bounds.into_attempt(&leave);
         let work = Work { inner: this, judge, f: Shared::new(f), race: Race::new() };
         let mut lanes = Lanes::of(this, work.start(1, leave, running, cx, None));
         let mut ended = work.race.wait(&cx.with_timeout(hedge.delay()));

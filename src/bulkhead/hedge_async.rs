@@ -4,7 +4,7 @@
 //! and its permit. Dropped at any await the call gives everything back; what was paid for a second attempt counts as used
 //! from its first poll on, if that has entered it. **Locking.** None of its own.
 
-use super::attempt::{Leave, Own};
+use super::attempt::{LeaveHere, Leaves, Own};
 use super::calls::let_through;
 use super::classified::Judge;
 use super::drive::{Bounds, Call};
@@ -13,9 +13,9 @@ use super::hedge::Hedge;
 use super::place::Running;
 use super::race::{is_enough, outcome};
 use super::run::Ran;
-use super::state::add;
+use super::state::Figure;
 use super::{Idempotent, Inner};
-use crate::context::Context;
+use crate::context::{Brief, Context};
 use crate::error::{CallError, RejectReason};
 use crate::event::Class;
 use crate::retry::{Paid, Retry};
@@ -95,7 +95,7 @@ impl<T, E> Idempotent<T, E> {
 }
 
 /// Leave to make another attempt, and what was paid for it.
-type Another = (Leave, Running, Option<Paid>);
+type Another<'a> = (LeaveHere<'a>, Running<'a>, Option<Paid>);
 
 impl Inner {
     async fn call_hedged_async<F, Fut, T, E>(
@@ -132,10 +132,12 @@ impl Inner {
             Err(reason) => return Ended::Refused(reason),
         };
         let may_hedge = !leave.is_probe() && !self.is_nested(cx);
-        let probe = bounds.of_probe(&leave);
-        let cx = probe.as_ref().unwrap_or_else(|| bounds.cx());
+        let cx = match bounds.entering(&leave) {
+            Ok(cx) => &**cx,
+            Err(why) => return Ended::Refused(why.into()),
+        };
         let attempt = |number, leave, running, own: &Own| {
-            self.attempt_future(number, leave, running, own.cx(), judge, |cx| (None::<()>, f(cx)))
+            self.attempt_beside(number, (leave, running), own.cx().into(), judge, |cx| (None::<()>, f(cx)))
         };
         let own = Own::of(cx);
         let mut first = pin!(attempt(1, leave, running, &own));
@@ -152,7 +154,7 @@ impl Inner {
                 let mut second = pin!(attempt(2, leave, running, &own));
                 let begun = once(second.as_mut()).await;
                 if !matches!(begun, Poll::Ready(Ended::Refused(_))) {
-                    add(&self.figures.hedges);
+                    self.figures.add(Figure::Hedges);
                     if let Some(paid) = paid {
                         paid.used(); // and otherwise it goes back
                     }
@@ -167,21 +169,39 @@ impl Inner {
         ended
     }
 
+    /// One of the attempts, with what it was let in with.
+    async fn attempt_beside<T, E, Fut: Future<Output = Result<T, E>>>(
+        &self,
+        number: u32,
+        (leave, running): (LeaveHere<'_>, Running<'_>),
+        mut cx: Brief,
+        judge: &Judge<T, E>,
+        work: impl FnOnce(Context) -> (Option<()>, Fut),
+    ) -> Ran<(), T, E> {
+        let _running = running;
+        if let Err(why) = cx.check() {
+            return (None, Ended::Refused(why.into())); // it may have ended since it was let in
+        }
+        let ran = self.run_future(number, &mut cx, judge, work).await;
+        leave.tell(&ran.1, &cx);
+        ran
+    }
+
     /// Leave, and a place and a permit, which is waited for.
-    async fn let_in(&self, bounds: &mut Bounds<'_>) -> Result<(Leave, Running), RejectReason> {
+    async fn let_in<'a>(&'a self, bounds: &mut Bounds<'_>) -> Result<(LeaveHere<'a>, Running<'a>), RejectReason> {
         bounds.outer().check()?;
-        let leave = self.admit()?;
+        let leave = self.admit_here()?;
         let running = self.awaited(bounds).await?;
         Ok((leave, running))
     }
 
     /// A place, a permit and leave for a second attempt, if there may be one now.
-    fn another_here(&self, cx: &Context) -> Option<Another> {
+    fn another_here(&self, cx: &Context) -> Option<Another<'_>> {
         if self.is_busy() {
             return None;
         }
-        let leave = self.admit().ok()?;
-        let running = Running::new(self.place().ok()?, self.permit_at_once().ok()?);
+        let leave = self.admit_here().ok()?;
+        let running = Running::here(self.place().ok()?, self.permit_ref().ok()?);
         let paid = self.retry.as_ref().map(|retry| Retry::pay(retry, cx)).transpose().ok()?;
         Some((leave, running, paid))
     }

@@ -9,7 +9,7 @@ use super::drive::Bounds;
 use super::flow::Ended;
 use super::hedge::{Hedge, Lanes, Work};
 use super::race::Race;
-use super::state::add;
+use super::state::Figure;
 use super::{Idempotent, Inner};
 use crate::context::Context;
 use crate::error::CallError;
@@ -75,7 +75,7 @@ impl<T, E> Idempotent<T, E> {
             if inner.pool.is_some() && inner.is_nested(&cx) {
                 return inner.on_this_thread(&cx, false, &judge, f, run_once);
             }
-            add(&inner.figures.requests);
+            inner.figures.add(Figure::Requests);
             let ended = Inner::hedged_blocking(&inner, &cx, &hedge, &judge, f).await;
             inner.concluded(ended)
         }
@@ -102,10 +102,8 @@ impl Inner {
             Ok(both) => both,
             Err(reason) => return Ended::Refused(reason),
         };
-        let mut bounds = Bounds::new(this, cx);
-        let probe = bounds.of_probe(&leave);
         let is_probe = leave.is_probe();
-        let cx = probe.as_ref().unwrap_or_else(|| bounds.cx());
+        let cx = &*Bounds::new(this, cx).into_attempt(&leave);
         let work = Work { inner: this, judge, f: Shared::new(f), race: Race::new() };
         let mut lanes = Lanes::of(this, work.start(1, leave, running, cx, None));
         let mut ended = work.race.awaited(&cx.with_timeout(hedge.delay())).await;

@@ -159,12 +159,7 @@ impl<T, E> Idempotent<T, E> {
             let future = f(cx);
             (Some(f), future)
         };
-        async move {
-            match judge.keyed.known_at_once(&inner) {
-                Some(known) => Ok(known),
-                None => Inner::call_async(inner, cx, true, judge, f, once).await,
-            }
-        }
+        Inner::call_async(inner, cx, true, judge, f, once)
     }
 }
 

@@ -4,7 +4,7 @@
 //! attempt, and before each retry, after its pause. 2. What is known needs no attempt: none is counted, the breaker hears nothing, and what
 //! was paid for a retry goes back. **Locking.** None.
 
-use super::state::add;
+use super::state::Figure;
 use super::{Idempotent, Inner};
 use crate::context::Context;
 use crate::retry::IdempotencyKey;
@@ -33,9 +33,9 @@ impl<T> Keyed<T> {
     /// The same before the first attempt: then it is a call that has ended well.
     pub(super) fn known_at_once(&self, inner: &Inner) -> Option<T> {
         let known = self.known()?;
-        add(&inner.figures.requests);
-        add(&inner.figures.succeeded);
-        add(&inner.figures.deduplicated);
+        inner.figures.add(Figure::Requests);
+        inner.figures.add(Figure::Succeeded);
+        inner.figures.add(Figure::Deduplicated);
         Some(known)
     }
 

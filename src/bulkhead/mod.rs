@@ -51,7 +51,7 @@ use crate::pool::Pool;
 use crate::retry::Retry;
 use crate::sync::{Arc, Shared};
 use calls::run_once;
-use classified::Judge;
+use classified::Usual;
 use resize::Size;
 use state::Figures;
 use std::borrow::Cow;
@@ -117,10 +117,10 @@ struct Inner {
     /// The mark of contexts and threads that run this compartment's work.
     inside: Shared<Inside>,
     pool: Option<Pool>,
-    /// As many as may run and wait, where there is no pool to count them.
-    places: Limit,
-    /// As many as may run.
+    /// As many as may run; those who wait are counted by the pool, by the places, or by the line for it.
     limit: Limit,
+    /// As many as may run and wait, of a compartment with parts: each has its share of them. See `parts.rs`.
+    places: Option<Limit>,
     /// As many fallbacks as may run, outside of it.
     fallbacks: Limit,
     size: Arc<Size>,
@@ -139,7 +139,11 @@ impl Inner {
     /// How many hold a place and do not run yet.
     fn queued(&self) -> usize {
         let running = self.limit.in_flight();
-        let in_flight = self.pool.as_ref().map_or_else(|| self.places.in_flight(), |pool| pool.stats().in_flight);
+        let in_flight = match (&self.pool, &self.places) {
+            (Some(pool), _) => pool.stats().in_flight,
+            (None, Some(places)) => places.in_flight(),
+            (None, None) => return self.limit.in_line(),
+        };
         in_flight.saturating_sub(running)
     }
 }
@@ -173,7 +177,7 @@ impl Bulkhead {
         T: Send + 'static,
         E: Send + 'static,
     {
-        Inner::call(&self.0, cx, false, &Judge::usual(), f, run_once)
+        Inner::call(&self.0, cx, false, &Usual, f, run_once)
     }
 
     /// [`call`](Self::call), awaited: blocking work on the compartment's threads for an async caller. Nothing happens
@@ -197,7 +201,7 @@ impl Bulkhead {
         T: Send + 'static,
         E: Send + 'static,
     {
-        Inner::call_blocking(self.0.clone(), cx.clone().captured(), false, Judge::usual(), f, run_once)
+        Inner::call_blocking(self.0.clone(), cx.clone().captured(), false, Usual, f, run_once)
     }
 
     /// The same policies for work on the caller's own thread: it may borrow, and nobody can get away from it before it
@@ -231,11 +235,12 @@ impl Bulkhead {
     /// assert_eq!(parser.call_here(&Context::current(), |_cx| text.parse::<u32>()).unwrap(), 42);
     /// # Ok::<(), watertight::BuildError>(())
     /// ```
+    #[inline]
     pub fn call_here<T, E, F>(&self, cx: &Context, f: F) -> Result<T, CallError<E>>
     where
         F: FnOnce(&Context) -> Result<T, E>,
     {
-        self.0.call_here(cx, false, &Judge::usual(), f, run_once)
+        self.0.call_here(cx, false, &Usual, f, run_once)
     }
 
     /// The same policies for a future. The closure gets the context by value, so `async |cx| …`, `async move |cx| …` and
@@ -277,7 +282,7 @@ impl Bulkhead {
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Inner::call_async(self.0.clone(), cx.clone(), false, Judge::usual(), f, |f, cx| (None, f(cx)))
+        Inner::call_async(self.0.clone(), cx.clone(), false, Usual, f, |f, cx| (None, f(cx)))
     }
 
     /// The same compartment for work that may run more than once: with the [retries](BulkheadBuilder::retry) it was

@@ -9,7 +9,7 @@ use super::{Bulkhead, BulkheadState, Inner};
 use crate::breaker::Breaker;
 use crate::context::Context;
 use crate::error::RejectReason;
-use crate::permit::{Acquire, Permit};
+use crate::permit::{Acquire, Permit, PermitRef};
 use crate::sync::Arc;
 
 impl Bulkhead {
@@ -73,18 +73,19 @@ impl Inner {
             retry: self.retry.clone(),
             timeout: self.timeout,
             observed: self.observed.clone(),
-            figures: Figures::default(),
+            figures: Figures::new(),
         }
-    }
-
-    /// One of the part's places, where there is no pool to count them.
-    pub(super) fn place_here(&self) -> Result<Permit, RejectReason> {
-        if self.part == 0 { self.places.try_acquire() } else { self.places.try_acquire_in(self.part) }
     }
 
     /// One of the part's permits now, if there is one.
     pub(super) fn try_permit(&self) -> Result<Permit, RejectReason> {
         if self.part == 0 { self.limit.try_acquire() } else { self.limit.try_acquire_in(self.part) }
+    }
+
+    /// The same for who stays with the compartment.
+    #[inline]
+    pub(super) fn permit_ref(&self) -> Result<PermitRef<'_>, RejectReason> {
+        if self.part == 0 { self.limit.try_acquire_ref() } else { self.limit.try_acquire_ref_in(self.part) }
     }
 
     /// One of the part's permits, waited for in line.
@@ -98,12 +99,13 @@ impl Inner {
 
     pub(super) fn state(&self) -> BulkheadState {
         let (breaker, falling_back) = (self.breaker.as_ref().map(Breaker::state), self.fallbacks.in_flight());
-        let (limit, queue, running, queued) = if self.part == 0 {
-            (self.limit.permits(), self.size.queue(), self.limit.in_flight(), self.queued())
-        } else {
-            let [(limit, running), (places, in_flight)] =
-                [&self.limit, &self.places].map(|all| all.owned_and_out(self.part));
-            (limit, places.saturating_sub(limit), running, in_flight.saturating_sub(running))
+        let (limit, queue, running, queued) = match &self.places {
+            Some(places) if self.part > 0 => {
+                let [(limit, running), (places, in_flight)] =
+                    [&self.limit, places].map(|all| all.owned_and_out(self.part));
+                (limit, places.saturating_sub(limit), running, in_flight.saturating_sub(running))
+            }
+            _ => (self.limit.permits(), self.size.queue(), self.limit.in_flight(), self.queued()),
         };
         let now = BulkheadState { limit, queue, running, queued, breaker, falling_back, ..BulkheadState::default() };
         let own = self.figures.snapshot(now);

@@ -32,7 +32,7 @@ impl Bulkhead {
     /// more than [`resizable`](super::BulkheadBuilder::resizable) said.
     ///
     /// More is there at once, and those who wait in line get it. Less takes nothing away: what runs ends, what waits is served,
-    /// and meanwhile nobody else is let in.
+    /// and nobody else begins until there is room within what it is now.
     ///
     /// # Errors
     ///
@@ -81,7 +81,10 @@ impl Inner {
             None if queue > MAX_QUEUE => Err(BuildError::out_of_range("queue", queue, "0 to 1048576")),
             None => {
                 self.sized(at_once, queue, woken)?;
-                woken.extend(self.places.resized(at_once.saturating_add(queue).min(Limit::MAX))?);
+                match &self.places {
+                    Some(places) => woken.extend(places.resized(at_once.saturating_add(queue).min(Limit::MAX))?),
+                    None => self.limit.set_queue(queue),
+                }
                 Ok(())
             }
         }

@@ -1,17 +1,18 @@
 //! The ways to run an attempt: on the compartment's threads (blocking or awaited), on the caller's thread, as a future.
 //!
 //! **Invariants.** 1. A worker takes its permit when it begins the job. 2. Place and permit are given back when the work
-//! has really ended, also when its caller is gone. 3. Nothing is entered after the end of its context. **Locking.** None of
+//! has really ended, also when its caller is gone. 3. Nothing is entered after the end of its context: on the caller's own
+//! thread or task its driver sees to that. **Locking.** None of
 //! its own.
 
 use super::Inner;
-use super::attempt::{Attempt, Leave, Own};
+use super::attempt::{Attempt, Leave, Leaves, Own};
 use super::calls::Gave;
-use super::classified::Judge;
+use super::classified::Judges;
 use super::flow::Ended;
 use super::place::{Holding, Running};
-use super::state::add;
-use crate::context::Context;
+use super::state::Figure;
+use crate::context::{Brief, Context};
 use crate::error::{CancelCause, Interrupted, JobError, PanicPayload, RejectReason};
 use crate::event::Event;
 use crate::pool::JobHandle;
@@ -28,48 +29,44 @@ pub(super) type Ran<W, T, E> = (Option<W>, Ended<T, E>);
 
 impl Inner {
     /// The work is entered: counted, and a first attempt pays its share into the budget.
+    #[inline]
     pub(super) fn entered(&self, attempt: u32) {
-        add(&self.figures.attempts);
+        self.figures.add(Figure::Attempts);
         if attempt > 1 {
-            add(&self.figures.retries);
+            self.figures.add(Figure::Retries);
         } else if let Some(account) = self.retry.as_ref().and_then(Retry::account) {
             account.deposit();
         }
     }
 
     /// On the caller's own thread.
-    pub(super) fn run_here<W, T, E>(
+    #[inline(always)]
+    pub(super) fn run_here<W, T, E, P>(
         &self,
         attempt: u32,
-        leave: Leave,
-        running: Running,
-        cx: &Context,
+        leave: impl Leaves,
+        running: P,
+        cx: &mut Brief,
         work: impl FnOnce(&Context) -> Gave<W, T, E>,
     ) -> Ran<W, T, E> {
         let _running = running;
-        if let Err(why) = cx.check() {
-            return (None, Ended::Refused(why.into())); // invariant 3
-        }
-        let (back, ended) = self.run_caught(attempt, cx, work);
+        let (back, ended) = self.run_caught(attempt, || cx.in_scope(work));
         leave.tell(&ended, cx);
         (back, ended)
     }
 
     /// Enters the work on this thread; a panic becomes a value.
-    fn run_caught<W, T, E>(
-        &self,
-        attempt: u32,
-        cx: &Context,
-        work: impl FnOnce(&Context) -> Gave<W, T, E>,
-    ) -> Ran<W, T, E> {
+    #[inline(always)]
+    fn run_caught<W, T, E>(&self, attempt: u32, work: impl FnOnce() -> Gave<W, T, E>) -> Ran<W, T, E> {
         let _holding = Holding::of(self);
         self.entered(attempt);
-        match catch_unwind(AssertUnwindSafe(|| cx.in_scope(|| work(cx)))) {
+        match catch_unwind(AssertUnwindSafe(work)) {
             Ok((back, result, class)) => (back, Ended::Returned(result, class)),
             Err(payload) => (None, self.panicked(payload)),
         }
     }
 
+    #[cold]
     fn panicked<T, E>(&self, payload: Box<dyn Any + Send>) -> Ended<T, E> {
         let payload = PanicPayload::new(payload);
         let (message, backtrace) = (payload.message(), payload.backtrace());
@@ -77,51 +74,27 @@ impl Inner {
         Ended::Panicked(payload)
     }
 
-    /// As a future of the user's, counted if it is dropped before it has ended.
+    /// As a future of the user's. At the end of the context it is dropped, and with that it has ended.
+    #[inline]
     pub(super) async fn run_future<W, T, E, Fut: Future<Output = Result<T, E>>>(
         &self,
         attempt: u32,
-        leave: Leave,
-        running: Running,
-        cx: Context,
-        judge: &Judge<T, E>,
+        cx: &mut Brief,
+        judge: &impl Judges<T, E>,
         work: impl FnOnce(Context) -> (Option<W>, Fut),
     ) -> Ran<W, T, E> {
-        let counted = Counted(self);
-        let ran = self.attempt_future(attempt, leave, running, cx, judge, work).await;
-        std::mem::forget(counted);
-        ran
-    }
-
-    /// As a future of the user's. At the end of the context it is dropped, and with that it has ended.
-    pub(super) async fn attempt_future<W, T, E, Fut: Future<Output = Result<T, E>>>(
-        &self,
-        attempt: u32,
-        leave: Leave,
-        running: Running,
-        cx: Context,
-        judge: &Judge<T, E>,
-        work: impl FnOnce(Context) -> (Option<W>, Fut),
-    ) -> Ran<W, T, E> {
-        let _running = running;
-        if let Err(why) = cx.check() {
-            return (None, Ended::Refused(why.into())); // invariant 3
-        }
         self.entered(attempt);
         let made = {
             let _holding = Holding::of(self);
-            catch_unwind(AssertUnwindSafe(|| cx.in_scope(|| work(cx.clone()))))
+            catch_unwind(AssertUnwindSafe(|| cx.in_scope(|cx| work(cx.clone()))))
         };
         let (back, future) = match made {
             Ok(made) => made,
-            Err(payload) => {
-                let ended = self.panicked(payload);
-                leave.tell(&ended, &cx);
-                return (None, ended);
-            }
+            Err(payload) => return (None, self.panicked(payload)),
         };
         let ended = {
-            let mut future = pin!(cx.run(future));
+            let mut future = pin!(future);
+            let mut end = None; // asked for when there is something to wait for
             // A panic is caught at the poll, not at the drop that follows: an executor that catches it drops the future
             // when nothing unwinds any more.
             let mut poll = |task: &mut std::task::Context<'_>| {
@@ -130,14 +103,17 @@ impl Inner {
                     let class = judge.class(&result);
                     Ended::Returned(result, class)
                 };
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(task).map_ok(judged))) {
-                    Ok(polled) => polled.map(|ran| ran.unwrap_or_else(Ended::Interrupted)),
+                match catch_unwind(AssertUnwindSafe(|| cx.in_scope(|_| future.as_mut().poll(task).map(judged)))) {
+                    Ok(Poll::Ready(ended)) => Poll::Ready(ended),
+                    Ok(Poll::Pending) => {
+                        let end = end.get_or_insert_with(|| cx.ended());
+                        Pin::new(end).poll(task).map(Ended::Interrupted)
+                    }
                     Err(payload) => Poll::Ready(self.panicked(payload)),
                 }
             };
             poll_fn(&mut poll).await
         };
-        leave.tell(&ended, &cx);
         (back, ended)
     }
 
@@ -146,7 +122,7 @@ impl Inner {
         this: &Arc<Self>,
         number: u32,
         leave: Leave,
-        running: Running,
+        running: Running<'_>,
         cx: &Context,
         work: impl FnOnce(&Context) -> Gave<W, T, E> + Send + 'static,
     ) -> (Arc<Attempt>, JobHandle<Ran<W, T, E>>)
@@ -167,7 +143,7 @@ impl Inner {
         this: &Arc<Self>,
         number: u32,
         leave: Leave,
-        running: Running,
+        running: Running<'_>,
         own: &Own,
         work: impl FnOnce(&Context) -> Gave<W, T, E> + Send + 'static,
     ) -> (Arc<Attempt>, JobHandle<Ran<W, T, E>>)
@@ -190,7 +166,7 @@ impl Inner {
         work: impl FnOnce(&Context) -> Gave<W, T, E>,
     ) -> Ran<W, T, E> {
         // Claimed by a wait nested in work of this compartment, it runs under that work's permit.
-        let permit = if self.holds_already() { Ok(None) } else { self.limit.acquire(cx).map(Some) };
+        let permit = if self.holds_already() { Ok(None) } else { self.limit.acquire_ref(cx).map(Some) };
         let may_run = permit.and_then(|permit| Ok(cx.check().map(|()| permit)?)); // invariant 3
         let _permit = match may_run {
             Ok(permit) if attempt.enter() => permit,
@@ -200,7 +176,7 @@ impl Inner {
                 return (None, Ended::Refused(reason));
             }
         };
-        let (back, ended) = self.run_caught(number, cx, work);
+        let (back, ended) = self.run_caught(number, || cx.in_scope(|| work(cx)));
         attempt.tell(&ended, cx);
         (back, ended)
     }
@@ -210,7 +186,7 @@ impl Inner {
         this: &Arc<Self>,
         number: u32,
         leave: Leave,
-        running: Running,
+        running: Running<'_>,
         cx: &Context,
         work: impl FnOnce(&Context) -> Gave<W, T, E> + Send + 'static,
     ) -> Ran<W, T, E>
@@ -242,8 +218,8 @@ impl Inner {
         this: &Arc<Self>,
         number: u32,
         leave: Leave,
-        running: Running,
-        cx: Context,
+        running: Running<'_>,
+        cx: &Context,
         work: F,
     ) -> impl Future<Output = Ran<W, T, E>> + Send + use<W, T, E, F>
     where
@@ -252,10 +228,10 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let own = Own::of(&cx);
+        let own = Own::of(cx);
         let (attempt, handle) = Self::start_own(this, number, leave, running, &own, work);
         let (mut handle, mut end) = (handle.cancel_on_drop(), cx.ended());
-        let mut left = Left::new(this, number > 1, attempt, &cx);
+        let mut left = Left::new(this, number > 1, attempt, cx);
         async move {
             let first = poll_fn(|task| match Pin::new(&mut handle).poll(task) {
                 Poll::Ready(joined) => Poll::Ready(Ok(joined)),
@@ -321,15 +297,6 @@ impl Drop for Left {
             let ended: Ended<(), ()> = self.ended(Interrupted::Cancelled(CancelCause::Dropped));
             self.inner.figures.left(self.again || matches!(ended, Ended::Interrupted(_)));
         }
-    }
-}
-
-/// Counts a future of the user's that is dropped before it has ended.
-struct Counted<'a>(&'a Inner);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.figures.left(true);
     }
 }
 

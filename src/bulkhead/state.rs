@@ -1,8 +1,8 @@
-//! A compartment's figures.
+//! A compartment's figures. Threads count each for itself (`sync/stripes.rs`), so that calls meet in no word for them.
 
 use crate::error::{CallError, RejectReason};
 use crate::event::BreakerState;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::Striped;
 
 /// What a compartment has done and is doing. Reading it never blocks a call.
 ///
@@ -90,68 +90,80 @@ impl BulkheadState {
     }
 }
 
-/// Counters nobody decides on: relaxed.
-#[derive(Debug, Default)]
-pub(super) struct Figures {
-    pub(super) requests: AtomicU64,
-    pub(super) attempts: AtomicU64,
-    pub(super) retries: AtomicU64,
-    pub(super) succeeded: AtomicU64,
-    pub(super) failed: AtomicU64,
-    interrupted: AtomicU64,
-    refused_full: AtomicU64,
-    refused_open: AtomicU64,
-    refused_ended: AtomicU64,
-    refused_other: AtomicU64,
-    pub(super) hedges: AtomicU64,
-    pub(super) deduplicated: AtomicU64,
-    pub(super) fallbacks: AtomicU64,
-    pub(super) fallback_failed: AtomicU64,
-    pub(super) fallback_refused: AtomicU64,
+/// One of the counters. Nobody decides on them.
+#[derive(Clone, Copy)]
+pub(super) enum Figure {
+    Requests,
+    Attempts,
+    Retries,
+    Succeeded,
+    Failed,
+    Interrupted,
+    RefusedFull,
+    RefusedOpen,
+    RefusedEnded,
+    RefusedOther,
+    Hedges,
+    Deduplicated,
+    Fallbacks,
+    FallbackFailed,
+    FallbackRefused,
 }
 
-pub(super) fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
+const FIGURES: usize = Figure::FallbackRefused as usize + 1;
+
+#[derive(Debug)]
+pub(super) struct Figures(Striped<FIGURES>);
 
 impl Figures {
+    pub(super) fn new() -> Self {
+        Self(Striped::new())
+    }
+
+    /// One more.
+    #[inline]
+    pub(super) fn add(&self, one: Figure) {
+        self.0.add(one as usize);
+    }
+
     /// Counts how a call ended.
+    #[inline(always)]
     pub(super) fn ended<T, E>(&self, result: &Result<T, CallError<E>>) {
-        add(match result {
-            Ok(_) => &self.succeeded,
-            Err(CallError::Failed(_) | CallError::Panicked(_)) => &self.failed,
-            Err(CallError::Interrupted(_)) => &self.interrupted,
-            Err(CallError::Rejected(RejectReason::CircuitOpen { .. })) => &self.refused_open,
-            Err(CallError::Rejected(RejectReason::DeadlinePassed | RejectReason::Cancelled(_))) => &self.refused_ended,
-            Err(CallError::Rejected(RejectReason::Full { .. })) => &self.refused_full,
-            Err(CallError::Rejected(_)) => &self.refused_other,
+        self.add(match result {
+            Ok(_) => Figure::Succeeded,
+            Err(CallError::Failed(_) | CallError::Panicked(_)) => Figure::Failed,
+            Err(CallError::Interrupted(_)) => Figure::Interrupted,
+            Err(CallError::Rejected(RejectReason::CircuitOpen { .. })) => Figure::RefusedOpen,
+            Err(CallError::Rejected(RejectReason::DeadlinePassed | RejectReason::Cancelled(_))) => Figure::RefusedEnded,
+            Err(CallError::Rejected(RejectReason::Full { .. })) => Figure::RefusedFull,
+            Err(CallError::Rejected(_)) => Figure::RefusedOther,
         });
     }
 
     /// Counts a call whose future was dropped.
     pub(super) fn left(&self, entered: bool) {
-        add(if entered { &self.interrupted } else { &self.refused_ended });
+        self.add(if entered { Figure::Interrupted } else { Figure::RefusedEnded });
     }
 
     /// The figures, beside what is read elsewhere.
     pub(super) fn snapshot(&self, now: BulkheadState) -> BulkheadState {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |one: Figure| self.0.sum(one as usize);
         BulkheadState {
-            requests: read(&self.requests),
-            attempts: read(&self.attempts),
-            retries: read(&self.retries),
-            succeeded: read(&self.succeeded),
-            failed: read(&self.failed),
-            interrupted: read(&self.interrupted),
-            refused_full: read(&self.refused_full),
-            refused_open: read(&self.refused_open),
-            refused_ended: read(&self.refused_ended),
-            refused_other: read(&self.refused_other),
-            hedges: read(&self.hedges),
-            deduplicated: read(&self.deduplicated),
-            fallbacks: read(&self.fallbacks),
-            fallback_failed: read(&self.fallback_failed),
-            fallback_refused: read(&self.fallback_refused),
+            requests: read(Figure::Requests),
+            attempts: read(Figure::Attempts),
+            retries: read(Figure::Retries),
+            succeeded: read(Figure::Succeeded),
+            failed: read(Figure::Failed),
+            interrupted: read(Figure::Interrupted),
+            refused_full: read(Figure::RefusedFull),
+            refused_open: read(Figure::RefusedOpen),
+            refused_ended: read(Figure::RefusedEnded),
+            refused_other: read(Figure::RefusedOther),
+            hedges: read(Figure::Hedges),
+            deduplicated: read(Figure::Deduplicated),
+            fallbacks: read(Figure::Fallbacks),
+            fallback_failed: read(Figure::FallbackFailed),
+            fallback_refused: read(Figure::FallbackRefused),
             ..now
         }
     }

@@ -5,11 +5,11 @@
 
 use super::attempt::Attempt;
 use super::calls::{Gave, run_once};
-use super::classified::Judge;
+use super::classified::{Judges, Usual};
 use super::drive::Bounds;
 use super::flow::Ended;
 use super::run::{Left, Ran, ran};
-use super::state::add;
+use super::state::Figure;
 use super::{Bulkhead, Classified, Inner};
 use crate::cancel::Cancelled;
 use crate::context::Context;
@@ -82,7 +82,7 @@ impl Bulkhead {
         T: Send + 'static,
         E: Send + 'static,
     {
-        Inner::submit(&self.0, cx, &Judge::usual(), f)
+        Inner::submit(&self.0, cx, &Usual, f)
     }
 }
 
@@ -106,7 +106,7 @@ impl Inner {
     pub(super) fn submit<T, E, F>(
         this: &Arc<Self>,
         cx: &Context,
-        judge: &Judge<T, E>,
+        judge: &(impl Judges<T, E> + Clone + Send + 'static),
         f: F,
     ) -> Result<CallHandle<T, E>, Rejected<F>>
     where
@@ -114,28 +114,30 @@ impl Inner {
         T: Send + 'static,
         E: Send + 'static,
     {
-        add(&this.figures.requests);
+        this.figures.add(Figure::Requests);
         let cx = cx.clone().captured();
         let mut bounds = Bounds::new(this, &cx);
         let nested = this.pool.is_some() && this.is_nested(&cx);
-        let admitted = cx.check().map_err(RejectReason::from).and_then(|()| this.admit());
-        let (leave, running) = match admitted {
-            Ok(leave) => match if nested { this.here(&mut bounds) } else { this.on_threads() } {
-                Ok(running) => (leave, running),
-                Err(reason) => return Err(Rejected::new(this.refused(reason), f)),
-            },
+        let mut begin = || {
+            cx.check()?;
+            let leave = this.admit()?;
+            let running = if nested { this.here(&mut bounds) } else { this.on_threads() }?;
+            bounds.entering(&leave)?;
+            Ok((leave, running))
+        };
+        let (leave, running) = match begin() {
+            Ok(begun) => begun,
             Err(reason) => return Err(Rejected::new(this.refused(reason), f)),
         };
-        let probe = bounds.of_probe(&leave);
-        let cx = probe.as_ref().unwrap_or_else(|| bounds.cx());
+        let mut cx = bounds.into_attempt(&leave);
         if nested {
-            let (_, ended) = this.run_here(1, leave, running, cx, |cx| judge.judged(run_once(f, cx)));
+            let (_, ended) = this.run_here(1, leave, running, &mut cx, |cx| judge.judged(run_once(f, cx)));
             return Ok(CallHandle(State::Ended(Mutex::new(this.concluded(ended)))));
         }
         let judge = judge.clone();
         let work = move |cx: &Context| -> Gave<(), T, E> { judge.judged((None, f(cx))) };
-        let (attempt, handle) = Self::start(this, 1, leave, running, cx, work);
-        Ok(CallHandle(State::UnderWay(UnderWay::new(this, attempt, handle, cx))))
+        let (attempt, handle) = Self::start(this, 1, leave, running, &cx, work);
+        Ok(CallHandle(State::UnderWay(UnderWay::new(this, attempt, handle, &cx))))
     }
 
     /// Counts a refusal and tells of it.

@@ -25,7 +25,7 @@ pub use manual::ManualClock;
 use crate::sync::{Arc, Parker, Waiter};
 use manual::Manual;
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where time comes from: the system, or a test.
 ///
@@ -101,6 +101,23 @@ impl Clock {
             }
         }
     }
+}
+
+/// When the counting of [`number`] begins.
+static BEGINNING: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+
+/// An instant as a number above 0, unless it was before the first that was asked for.
+#[inline]
+pub(crate) fn number(at: Instant) -> Option<u64> {
+    let since = at.checked_duration_since(*BEGINNING.get_or_init(system_now))?;
+    let nanos = since.as_secs().checked_mul(1_000_000_000)?.checked_add(u64::from(since.subsec_nanos()))?;
+    nanos.checked_add(1)
+}
+
+/// The instant of that [`number`].
+#[inline]
+pub(crate) fn instant(number: u64) -> Instant {
+    *BEGINNING.get_or_init(system_now) + Duration::from_nanos(number.saturating_sub(1))
 }
 
 #[cfg(not(watertight_loom))]

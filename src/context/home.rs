@@ -11,11 +11,9 @@ use super::ambient::CURRENT;
 use super::token::Token;
 use super::{Context, Inner};
 use crate::cancel::CancelToken;
-use crate::deadline::Deadline;
 use crate::error::CancelCause;
 use crate::sync::{Arc, Spares, thread_local};
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
 
 thread_local! {
     /// The memory of contexts that are gone.
@@ -165,12 +163,6 @@ impl Context {
         if self.0.as_ref().is_some_and(kept) {
             self.token().cancel_because(cause);
         }
-    }
-
-    /// The same, ending `d` from now at the latest.
-    pub(crate) fn briefly(&self, d: Duration) -> Self {
-        let deadline = Deadline::after(self.now(), d);
-        self.brief(|inner| inner.tighten(deadline))
     }
 
     /// The end of a context: its memory is kept for the next on this thread, unless somebody else has the context too.

@@ -9,6 +9,7 @@
 
 mod ambient;
 mod blocking;
+mod brief;
 #[cfg(all(test, not(watertight_loom)))]
 mod carry_tests;
 mod extend;
@@ -26,6 +27,7 @@ mod values;
 
 pub use ambient::Entered;
 pub use blocking::*;
+pub(crate) use brief::Brief;
 pub(crate) use home::{Home, at_home, held, home_here, is_held};
 pub use on_end::OnEnd;
 pub use propagate::{AlreadySet, Propagate, propagate};
@@ -33,10 +35,11 @@ pub use sleep::Sleep;
 pub(crate) use token::ContextWait;
 
 use crate::cancel::{CancelToken, Cancelled};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::deadline::{Deadline, Extendable};
 use crate::error::Interrupted;
-use crate::sync::{Arc, Shared, broken};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, Count, Shared, broken};
 use crate::wait::{Nothing, Until, Waiting, block_on};
 use propagate::Carried;
 use sleep::Alarm;
@@ -69,7 +72,10 @@ use values::Values;
 pub struct Context(Option<Arc<Inner>>);
 
 struct Inner {
+    /// Unless it is lent.
     deadline: Extendable,
+    /// The deadline of the call that has it now, if it is lent to one after the other: see `brief.rs`.
+    lent: Count,
     token: Token,
     clock: Clock,
     inside: Option<Shared<Inside>>,
@@ -84,6 +90,7 @@ impl Inner {
     fn background() -> Self {
         Self {
             deadline: Extendable::default(),
+            lent: Count::new(0),
             token: Token::inherited(CancelToken::never()),
             clock: Clock::system(),
             inside: None,
@@ -91,6 +98,14 @@ impl Inner {
             carried: None,
             detached: false,
             home: false,
+        }
+    }
+
+    #[inline]
+    fn ends(&self) -> Extendable {
+        match self.lent.load(Ordering::Relaxed) {
+            0 => self.deadline,
+            lent => Deadline::at(clock::instant(lent)).into(),
         }
     }
 
@@ -103,16 +118,22 @@ impl Inner {
     /// what the clock says.
     fn own_token(&mut self) {
         if !broken("context: a tighter deadline shares the token") {
-            self.token = Token::own(self.token.get().clone());
+            self.token = Token::own(self.token.take());
         }
     }
 
+    fn check(&self) -> Result<(), Interrupted> {
+        self.token.check()?;
+        if self.ends().deadline().is_never() { Ok(()) } else { self.check_deadline(self.clock.now()) }
+    }
+
     fn check_deadline(&self, now: Instant) -> Result<(), Interrupted> {
-        if !self.deadline.deadline().is_past(now) {
+        let ends = self.ends();
+        if !ends.deadline().is_past(now) {
             return Ok(());
         }
         // Invariant 2; a ceiling still to come may be what somebody has extended the deadline to.
-        if self.deadline.ceiling().is_past(now) {
+        if ends.ceiling().is_past(now) {
             self.token.deadline_passed();
             self.token.check()?; // somebody else may have been first
         }
@@ -158,7 +179,8 @@ impl Context {
     fn copied(&self) -> Inner {
         let Some(inner) = &self.0 else { return Inner::background() };
         Inner {
-            deadline: inner.deadline,
+            deadline: inner.ends(),
+            lent: Count::new(0),
             token: Token::inherited(inner.token.get().clone()),
             clock: inner.clock.clone(),
             inside: inner.inside.clone(),
@@ -207,23 +229,6 @@ impl Context {
         })
     }
 
-    /// The same for work inside a compartment, ending after `timeout` at the latest. For who
-    /// [gives the memory back](Self::recycle).
-    pub(crate) fn within(&self, compartment: &Shared<Inside>, timeout: Option<Duration>) -> Self {
-        let now = timeout.map(|timeout| (self.now(), timeout));
-        self.brief(|inner| {
-            inner.inside = Some(match inner.inside.take() {
-                None => compartment.clone(),
-                // Said once: work that submits its successor from inside must not make a chain for ever.
-                Some(outer) if outer.contains(compartment.compartment) => outer,
-                outer => Shared::new(Inside { compartment: compartment.compartment, outer }),
-            });
-            if let Some((now, timeout)) = now {
-                inner.tighten(Deadline::after(now, timeout));
-            }
-        })
-    }
-
     /// Whether this is a context of work inside the compartment.
     pub(crate) fn is_within(&self, compartment: u64) -> bool {
         let inside = self.0.as_ref().and_then(|inner| inner.inside.as_ref());
@@ -236,27 +241,30 @@ impl Context {
     }
 
     /// Whether it is the background, which need not be kept.
+    #[inline]
     pub(crate) fn is_background(&self) -> bool {
         self.0.is_none()
     }
 
     /// The time, by this context's clock.
+    #[inline]
     pub fn now(&self) -> Instant {
         self.clock().now()
     }
 
     /// The clock.
+    #[inline]
     pub fn clock(&self) -> &Clock {
         self.0.as_ref().map_or(&SYSTEM, |inner| &inner.clock)
     }
 
     /// The deadline.
     pub fn deadline(&self) -> Deadline {
-        self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.deadline.deadline())
+        self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.ends().deadline())
     }
 
     pub(crate) fn ceiling(&self) -> Deadline {
-        self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.deadline.ceiling())
+        self.0.as_ref().map_or(Deadline::NEVER, |inner| inner.ends().ceiling())
     }
 
     /// The time left, which is what clients' time-out arguments want: `None` for no deadline, zero once it has passed.
@@ -305,10 +313,12 @@ impl Context {
     /// }
     /// assert_eq!(crunch(&[1, 2, 3]), Ok(6));
     /// ```
+    #[inline]
     pub fn check(&self) -> Result<(), Interrupted> {
-        let Some(inner) = &self.0 else { return Ok(()) };
-        inner.token.check()?;
-        if inner.deadline.deadline().is_never() { Ok(()) } else { inner.check_deadline(inner.clock.now()) }
+        match &self.0 {
+            None => Ok(()),
+            Some(inner) => inner.check(),
+        }
     }
 
     /// Why the token is cancelled, if it is. A token that nobody has asked for is not made for that.

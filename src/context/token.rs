@@ -57,7 +57,16 @@ impl Token {
         }
     }
 
+    /// The token, of who is about to have another instead.
+    pub(super) fn take(&mut self) -> CancelToken {
+        match self {
+            Self::Inherited(token) => std::mem::replace(token, CancelToken::never()),
+            Self::Own { .. } => self.get().clone(),
+        }
+    }
+
     /// Whether somebody has asked for a token of one's own.
+    #[inline]
     pub(super) fn was_asked_for(&self) -> bool {
         matches!(self, Self::Own { own, .. } if own.get().is_some())
     }

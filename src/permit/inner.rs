@@ -23,7 +23,8 @@ pub(super) struct Inner {
     /// How many wait: for refusals, which take no lock.
     waiting: AtomicUsize,
     alone: bool,
-    pub(super) max_waiting: usize,
+    /// Changed under the lock.
+    max_waiting: AtomicUsize,
     pub(super) max_wait: Option<Duration>,
     /// How many quotas it has: none or one.
     quotas: AtomicUsize,
@@ -49,7 +50,7 @@ impl Inner {
             word: Word::new(s.limit, !s.partitions.is_empty()),
             waiting: AtomicUsize::new(0),
             alone: s.alone,
-            max_waiting: s.max_waiting,
+            max_waiting: AtomicUsize::new(s.max_waiting),
             max_wait: s.max_wait,
             quotas: AtomicUsize::new(0),
             names: s.partitions.into_iter().map(|(name, _)| name).collect(),
@@ -143,7 +144,7 @@ impl Inner {
             self.word.take(n);
             turns.took(part, n);
             Ok(None)
-        } else if turns.waiting() >= self.max_waiting {
+        } else if turns.waiting() >= self.max_waiting.load(Ordering::Relaxed) {
             Err(self.refusal(&turns, part, n, seen))
         } else {
             let place = turns.join(part, n, mine);
@@ -270,6 +271,18 @@ impl Inner {
 
     pub(super) fn end_quota(&self) {
         self.quotas.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Who waits stays.
+    pub(super) fn set_max_waiting(&self, waiting: usize) {
+        let _turns = self.turns.lock();
+        self.max_waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// How many wait, without the lock.
+    #[inline]
+    pub(super) fn in_line(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     pub(super) fn seen(&self) -> Seen {

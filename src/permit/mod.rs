@@ -5,6 +5,7 @@
 //! whose turn it is (`turns.rs`, pure). States, invariants and locking are in `inner.rs`, which holds both.
 
 mod builder;
+mod here;
 mod inner;
 #[cfg(all(test, watertight_loom, not(watertight_shuttle)))]
 mod loom_tests;
@@ -19,6 +20,7 @@ mod wait;
 mod word;
 
 pub use builder::LimitBuilder;
+pub use here::PermitRef;
 pub use partition::{Partition, Share};
 pub use quota::{Quota, Registered};
 pub use wait::Acquire;
@@ -157,30 +159,10 @@ impl Limit {
         self.try_acquire_of(0, n)
     }
 
-    /// [`try_acquire`](Self::try_acquire) for a permit that stays where the limit is: half as many locked instructions.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    #[inline]
-    pub fn try_acquire_ref(&self) -> Result<PermitRef<'_>, RejectReason> {
-        match self.0.try_fast(1) {
-            Ok(()) => Ok(PermitRef { limit: self }),
-            Err(seen) if self.0.is_full(1, seen) => Err(self.0.full(seen)),
-            Err(seen) => self.try_acquire_ref_slowly(seen),
-        }
-    }
-
     #[cold]
     fn try_acquire_slowly(&self, seen: Seen) -> Result<Permit, RejectReason> {
         self.0.try_take_slowly(0, 1, seen)?;
         Ok(Permit::new(self.clone(), 0, 1))
-    }
-
-    #[cold]
-    fn try_acquire_ref_slowly(&self, seen: Seen) -> Result<PermitRef<'_>, RejectReason> {
-        self.0.try_take_slowly(0, 1, seen)?;
-        Ok(PermitRef { limit: self })
     }
 
     fn try_acquire_of(&self, part: usize, n: usize) -> Result<Permit, RejectReason> {
@@ -225,23 +207,6 @@ impl Limit {
     /// that one.
     pub fn acquire_many(&self, n: usize, cx: &Context) -> Result<Permit, RejectReason> {
         self.acquire_of(0, n, cx)
-    }
-
-    /// [`acquire`](Self::acquire) for a permit that stays where the limit is.
-    ///
-    /// # Blocking
-    ///
-    /// As there.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn acquire_ref(&self, cx: &Context) -> Result<PermitRef<'_>, RejectReason> {
-        cx.check()?;
-        if self.0.try_fast(1).is_err() {
-            self.wait(0, 1, cx)?;
-        }
-        Ok(PermitRef { limit: self })
     }
 
     #[inline]
@@ -297,6 +262,17 @@ impl Limit {
     /// The same for who holds a lock: whom to wake after it.
     pub(crate) fn resized(&self, permits: usize) -> Result<Vec<Waiter>, BuildError> {
         Ok(self.0.resize(check(permits)?))
+    }
+
+    /// How many may wait from now on; those who do stay.
+    pub(crate) fn set_queue(&self, waiting: usize) {
+        self.0.set_max_waiting(waiting);
+    }
+
+    /// [`waiting`](Self::waiting) as of a moment ago: without the lock.
+    #[inline]
+    pub(crate) fn in_line(&self) -> usize {
+        self.0.in_line()
     }
 
     /// The limit.
@@ -363,25 +339,5 @@ impl Drop for Permit {
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").field("weight", &self.weight).finish_non_exhaustive()
-    }
-}
-
-/// A permit that borrows its [`Limit`]: for work on the spot, cheaper than a [`Permit`], which can go elsewhere. Dropping it
-/// gives it back.
-#[must_use = "a permit that is dropped at once limits nothing"]
-pub struct PermitRef<'a> {
-    limit: &'a Limit,
-}
-
-impl Drop for PermitRef<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.limit.0.give_back(0, 1);
-    }
-}
-
-impl fmt::Debug for PermitRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PermitRef")
     }
 }

@@ -26,6 +26,7 @@ mod spares;
 mod spin;
 #[cfg(not(watertight_loom))]
 mod std;
+mod stripes;
 mod waiter;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub(crate) use self::spin::Patience;
 pub use self::spin::Spin;
 #[cfg(not(watertight_loom))]
 pub(crate) use self::std::*;
+pub(crate) use self::stripes::Striped;
 pub(crate) use self::waiter::Waiter;
 
 /// A number that is given once in the life of the process. Only ever compared, so it needs no model.

@@ -89,6 +89,8 @@ pub(crate) struct Figures {
 pub(crate) struct Settings {
     pub(crate) limit: usize,
     pub(crate) queue: usize,
+    /// A pool counts places, of those who run and those who wait; without one the line for permits counts who waits.
+    pub(crate) threads: bool,
     pub(crate) max_wait: Option<u64>,
     pub(crate) timeout: u64,
     pub(crate) attempts: u32,
@@ -138,7 +140,14 @@ impl Model {
 
     /// Whether whoever asks now would have to wait.
     pub(crate) fn would_wait(&self) -> bool {
-        self.places < self.is.limit + self.is.queue && !self.is_free()
+        !self.is_full() && !self.is_free()
+    }
+
+    fn is_full(&self) -> bool {
+        match self.is.threads {
+            true => self.places >= self.is.limit + self.is.queue,
+            false => !self.is_free() && self.line.len() >= self.is.queue,
+        }
     }
 
     fn is_free(&self) -> bool {
@@ -200,7 +209,7 @@ impl Model {
             return self.refuse(id, Heard::Open(wait));
         }
         let (ticket, probe) = (self.tickets, self.breaker.is_probe());
-        if self.places >= self.is.limit + self.is.queue {
+        if self.is_full() {
             self.breaker.record(ticket, Class::Ignore);
             return self.refuse(id, Heard::Full);
         }
