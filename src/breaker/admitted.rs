@@ -67,12 +67,7 @@ impl<'a> Admitted<'a> {
     #[inline]
     pub(super) fn succeeded(&mut self) {
         let epoch = std::mem::replace(&mut self.epoch, ENDED);
-        let ticket = Ticket { epoch, probe: self.probe };
-        match self.begun {
-            Some(begun) => self.inner.succeed_since(ticket, begun),
-            None if self.probe == 0 && self.inner.front.is_clean(epoch) => {}
-            None => self.inner.succeed(ticket),
-        }
+        succeeded(&self.inner, Ticket { epoch, probe: self.probe }, self.begun);
     }
 
     /// It did, but too slowly, whatever the clock says: see [`Class::Slow`].
@@ -184,15 +179,18 @@ impl<'a> Entry<'a> {
     /// [`Admitted::success`].
     #[inline]
     pub(crate) fn success(&self) {
-        if self.begun.is_none() && self.probe == 0 && self.inner.front.is_clean(self.epoch) {
-            return;
-        }
-        self.success_slowly();
+        let ticket = Ticket { epoch: self.epoch, probe: self.probe };
+        succeeded(self.inner, ticket, self.begun);
     }
+}
 
-    #[inline(never)]
-    fn success_slowly(&self) {
-        self.admitted().success();
+/// A success, said where it is.
+#[inline]
+fn succeeded(inner: &Inner, ticket: Ticket, begun: Option<Instant>) {
+    match begun {
+        Some(begun) => inner.succeed_since(ticket, begun),
+        None if ticket.probe == 0 && inner.front.is_clean(ticket.epoch) => {}
+        None => inner.succeed(ticket),
     }
 }
 
