@@ -20,7 +20,7 @@ impl Limit {
     pub fn try_acquire_ref(&self) -> Result<PermitRef<'_>, RejectReason> {
         match self.0.try_fast(1) {
             Ok(()) => Ok(PermitRef { limit: self, part: 0 }),
-            Err(seen) if self.0.is_full(1, seen) => Err(self.0.full(seen)),
+            Err(seen) if self.0.is_full(1, seen) => Err(self.0.no_room(0, seen)),
             Err(seen) => self.try_acquire_ref_slowly(seen),
         }
     }

@@ -64,19 +64,18 @@ impl Inner {
         self.word.try_take(n, self.alone)
     }
 
-    /// What is refused for sure: one permit, where there is no room and nobody has a share, so that there may be room some
-    /// day. So simple because it is made where it is returned: a
+    /// What is refused for sure: one permit, where there is no room. So simple because it is made where it is returned: a
     /// refusal that is copied costs three times as much.
     #[inline]
     pub(super) fn is_full(&self, n: u64, seen: Seen) -> bool {
-        n == 1 && !seen.has_shares() && !seen.has_room(1, false)
+        n == 1 && !seen.has_room(1, false)
     }
 
     /// So many now, or not at all.
     pub(super) fn try_take(&self, part: usize, n: u64) -> Result<(), RejectReason> {
         match self.try_fast(n) {
             Ok(()) => Ok(()),
-            Err(seen) if self.is_full(n, seen) => Err(self.full(seen)),
+            Err(seen) if self.is_full(n, seen) => Err(self.no_room(part, seen)),
             Err(seen) => self.try_take_slowly(part, n, seen),
         }
     }
@@ -113,6 +112,20 @@ impl Inner {
             return Ok(());
         }
         Err(self.refusal(&turns, part, n, seen))
+    }
+
+    /// There is not one permit left. Without the lock, unless there are shares: then there may never be one for this part.
+    #[inline]
+    pub(super) fn no_room(&self, part: usize, seen: Seen) -> RejectReason {
+        if seen.is_plain() {
+            return RejectReason::Full { limit: seen.limit() as usize, waiting: 0 };
+        }
+        self.no_room_but(part, seen)
+    }
+
+    #[cold]
+    fn no_room_but(&self, part: usize, seen: Seen) -> RejectReason {
+        if seen.has_shares() { self.refusal(&self.turns.lock(), part, 1, seen) } else { self.full(seen) }
     }
 
     /// Without the lock.

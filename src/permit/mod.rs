@@ -144,7 +144,7 @@ impl Limit {
     pub fn try_acquire(&self) -> Result<Permit, RejectReason> {
         match self.0.try_fast(1) {
             Ok(()) => Ok(Permit::new(self.clone(), 0, 1)),
-            Err(seen) if self.0.is_full(1, seen) => Err(self.0.full(seen)),
+            Err(seen) if self.0.is_full(1, seen) => Err(self.0.no_room(0, seen)),
             Err(seen) => self.try_acquire_slowly(seen),
         }
     }

@@ -40,6 +40,12 @@ impl Seen {
         self.0 & LINE != 0
     }
 
+    /// Nobody waits and nobody has a share.
+    #[inline]
+    pub(super) fn is_plain(self) -> bool {
+        self.0 & (LINE | SHARED) == 0
+    }
+
     #[inline]
     pub(super) fn has_shares(self) -> bool {
         self.0 & SHARED != 0
