@@ -34,6 +34,15 @@ fn poll<F: Future>(f: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[test]
+fn who_is_left_nothing_hears_that_it_will_never_be_served() {
+    let it = of_ten(Share::Kept(0.9), Share::Kept(0.1)).build().unwrap();
+    let never = RejectReason::TooLarge { asked: 1, limit: 0 };
+    assert_eq!(it.try_admit(&Context::background()).map(drop).unwrap_err(), never);
+    let (live, batch) = parts(&it);
+    assert_eq!((all(&live).len(), all(&batch).len()), (9, 1));
+}
+
+#[test]
 fn what_is_idle_is_lent_and_comes_back_to_its_owner_first() {
     let it = of_ten(Share::Lent(0.9), Share::Lent(0.1)).queue(10).build().unwrap();
     let (live, batch) = parts(&it);

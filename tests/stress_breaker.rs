@@ -101,3 +101,49 @@ fn the_budget_is_exact_under_contention() {
     assert!(dry > 0, "no contention for tokens");
     assert_eq!(retries + budget.available() as usize, THREADS * CALLS / 2, "{retries} retries");
 }
+
+/// A call that is timed ends while the rules change from ones that say nothing of it to others. By the old ones it is slow,
+/// by the new ones it is one more good call: it is one or the other, never lost between them.
+#[test]
+fn a_timed_call_is_not_lost_when_the_rules_change_as_it_ends() {
+    const CALLS: u64 = 50_000;
+    let ms = Duration::from_millis(1);
+    let time = ManualClock::new();
+    let old = || Trip::rate(1.0).last(1).or_slow_rate(1.0, ms).min_calls(1);
+    let new = || Trip::rate(1.0).last(64).or_slow_rate(1.0, ms * 1000).min_calls(64);
+    let recovery = || Recovery::after(AFTER);
+    let breaker = Breaker::builder("rules").trip(old()).recovery(recovery()).clock(&time.clock()).build().unwrap();
+    breaker.metrics_only();
+    let together = Barrier::new(2);
+    let (mut by_old, mut by_new) = (0, 0);
+    thread::scope(|s| {
+        s.spawn(|| {
+            for call in 0..CALLS {
+                let admitted = breaker.admit().unwrap();
+                together.wait();
+                together.wait();
+                (0..call % 64).for_each(|n| _ = black_box(n));
+                admitted.success();
+                together.wait();
+            }
+        });
+        for call in 0..CALLS {
+            together.wait();
+            breaker.reconfigure(old(), recovery()).unwrap();
+            breaker.admit().unwrap().success(); // so that the window of one call is full and clean
+            time.advance(ms * 10);
+            together.wait();
+            (0..call * 7 % 256).for_each(|n| _ = black_box(n));
+            breaker.reconfigure(new(), recovery()).unwrap();
+            together.wait();
+            let counts = breaker.snapshot().counts;
+            match (counts.calls, counts.slow) {
+                (1, 1) => by_old += 1,
+                (2, 0) => by_new += 1,
+                (2, 1) => {} // judged by the old rules, counted by the new
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    assert!(by_old > 0 && by_new > 0, "the race did not happen: {by_old} and {by_new}");
+}

@@ -229,7 +229,8 @@ impl Front {
     #[inline]
     pub(super) fn is_clean_after(&self, epoch: u64, took: Moment) -> bool {
         let (line, word) = self.line();
-        word & MODE == CLEAN && word >> EPOCH == epoch && took.0 <= line.slow_over.load(Ordering::Acquire)
+        let clean = word & MODE == CLEAN && word >> EPOCH == epoch;
+        clean && took.0 <= line.slow_over.load(Ordering::Acquire) && line.word() == word // invariant 3
     }
 
     /// Whether calls of this epoch that took so long are slow. Of another epoch nobody will ask.

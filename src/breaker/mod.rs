@@ -263,7 +263,7 @@ impl Breaker {
     /// What has been counted stays, as far as the new window has a place for it, and calls in flight count. The trip rule
     /// holds from the next outcome on, and opens nothing by itself; the recovery holds from the next opening and the next
     /// round of probes on. A window of another kind takes over what it can: the calls of a count window are taken to have
-    /// happened now.
+    /// happened now. A timed call that ends at that very moment may be judged slow by the old rules and be counted by the new.
     ///
     /// # Errors
     ///

@@ -18,7 +18,10 @@ use std::future::Future;
 
 impl<T, E> Idempotent<T, E> {
     /// [`call_hedged`](Self::call_hedged), awaited: for blocking clients of async callers. Nothing happens before the first poll.
-    /// From inside the compartment's own work it runs once, where it is polled, and blocks there.
+    ///
+    /// # Blocking
+    ///
+    /// None, but from inside the compartment's own work: there it runs once, where it is polled, and blocks there.
     ///
     /// # Cancellation
     ///

@@ -102,7 +102,10 @@ impl Inner {
         match &self.pool {
             Some(pool) => pool.try_reserve().map(Place::OnThreads),
             None => match &self.places {
-                Some(places) => places.try_acquire_in(self.part).map(Place::Counted).map_err(|_| self.full()),
+                Some(places) => places.try_acquire_in(self.part).map(Place::Counted).map_err(|reason| match reason {
+                    RejectReason::TooLarge { .. } => reason, // all is kept for others: it will never be served
+                    _ => self.full(),
+                }),
                 None => Ok(Place::Here),
             },
         }

@@ -11,11 +11,12 @@
 //! Models keep nothing, as with all spares.
 
 use super::ambient::CURRENT;
+use super::home::is_only_ours;
 use super::{Context, Inside};
 use crate::clock;
 use crate::deadline::Deadline;
 use crate::error::Interrupted;
-use crate::sync::atomic::{Ordering, fence};
+use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, Shared, thread_local};
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -78,7 +79,7 @@ impl Brief {
         let Self { cx, ambient } = self;
         match ambient.take() {
             Some(hold) => {
-                let _scope = Scope::enter(hold, ambient);
+                let _scope = Scope::enter(hold, cx, ambient);
                 f(cx)
             }
             None => cx.in_scope(|| f(cx)),
@@ -93,14 +94,15 @@ impl Brief {
 
 /// A hold that is the ambient context until it comes back. It carries nothing for other libraries.
 struct Scope<'a> {
+    cx: &'a Context,
     back: &'a mut Option<Context>,
     before: Option<Context>,
 }
 
 impl<'a> Scope<'a> {
     #[inline]
-    fn enter(hold: Context, back: &'a mut Option<Context>) -> Self {
-        Self { back, before: CURRENT.try_with(|current| current.replace(hold)).ok() }
+    fn enter(hold: Context, cx: &'a Context, back: &'a mut Option<Context>) -> Self {
+        Self { cx, back, before: CURRENT.try_with(|current| current.replace(hold)).ok() }
     }
 }
 
@@ -108,7 +110,9 @@ impl Drop for Scope<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(before) = self.before.take() {
-            *self.back = CURRENT.try_with(|current| current.replace(before)).ok();
+            let there = CURRENT.try_with(|current| current.replace(before)).ok();
+            // After a guard that was forgotten, or dropped out of turn, it is another that is there.
+            *self.back = there.filter(|there| there.is(self.cx));
         }
     }
 }
@@ -162,10 +166,8 @@ impl Context {
     #[inline]
     fn only_lent(&self, other: &Self) -> bool {
         let (Some(inner), Some(other)) = (&self.0, &other.0) else { return false };
-        let only = Arc::ptr_eq(inner, other) && Arc::strong_count(inner) == 2 && !inner.token.was_asked_for();
-        // What others have read of it is read before it is written again (invariant 2).
-        fence(Ordering::Acquire);
-        only
+        // Its fence is also for invariant 2: what others have read of it is read before it is written again.
+        Arc::ptr_eq(inner, other) && is_only_ours(inner, 2)
     }
 
     /// The same for work inside a compartment, ending after `timeout` at the latest.
@@ -296,6 +298,46 @@ mod tests {
             });
         }
         assert!(Context::current().is_background());
+    }
+
+    #[test]
+    fn a_forgotten_guard_does_no_harm_to_what_comes_after_it_in_the_same_call() {
+        let of = compartment();
+        let strange = Context::background().with_timeout(SECOND * 7);
+        let mut brief = Context::background().entering(&of, Some(SECOND)).unwrap();
+        brief.in_scope(|_| std::mem::forget(strange.enter()));
+        for _ in 0..2 {
+            brief.in_scope(|cx| {
+                assert_eq!(address(cx), address(&Context::current()));
+                assert!(Context::current_is_within(of.compartment));
+            });
+        }
+        drop(brief);
+        assert!(Context::current().is_background());
+    }
+
+    #[test]
+    fn a_token_that_a_thread_keeps_of_a_call_is_no_later_calls() {
+        let of = compartment();
+        for _ in 0..200 {
+            let (let_go, has_let_go) = std::sync::mpsc::channel();
+            let (cancelled, is_cancelled) = std::sync::mpsc::channel::<()>();
+            let thread = call(&of, SECOND, |cx| {
+                let cx = cx.clone();
+                let thread = std::thread::spawn(move || {
+                    let token = cx.token().clone();
+                    drop(cx);
+                    let_go.send(()).unwrap();
+                    let _ = is_cancelled.recv();
+                    token.is_cancelled()
+                });
+                has_let_go.recv().unwrap();
+                thread
+            });
+            call(&of, SECOND, |cx| cx.token().cancel());
+            drop(cancelled);
+            assert!(!thread.join().unwrap());
+        }
     }
 
     #[test]

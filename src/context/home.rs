@@ -12,6 +12,7 @@ use super::token::Token;
 use super::{Context, Inner};
 use crate::cancel::CancelToken;
 use crate::error::CancelCause;
+use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Arc, Spares, thread_local};
 use std::cell::{Cell, RefCell};
 
@@ -122,18 +123,29 @@ pub(crate) fn is_held() -> bool {
     is(HELD)
 }
 
+/// Whether nobody has it but for so many holds of ours, nor its token. The holds are counted first: whoever has let go of one
+/// may have asked for the token before, and that is seen then.
+#[inline]
+pub(super) fn is_only_ours(inner: &Arc<Inner>, holds: usize) -> bool {
+    if Arc::strong_count(inner) > holds {
+        return false;
+    }
+    fence(Ordering::Acquire);
+    !inner.token.was_asked_for()
+}
+
 impl Context {
     pub(crate) fn is_home(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| inner.home)
     }
 
-    fn is(&self, other: &Self) -> bool {
+    pub(super) fn is(&self, other: &Self) -> bool {
         matches!((&self.0, &other.0), (Some(a), Some(b)) if Arc::ptr_eq(a, b))
     }
 
     /// Whether somebody has its token, or has it besides its home and this thread.
     fn was_kept(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.token.was_asked_for() || Arc::strong_count(inner) > 2)
+        self.0.as_ref().is_some_and(|inner| !is_only_ours(inner, 2))
     }
 
     /// Calls `f` with a [`child`](Self::child) of this context, in the memory of one that is gone.
@@ -159,8 +171,7 @@ impl Context {
 
     /// Cancels it if anybody else has it or its token.
     pub(crate) fn cancel_if_kept(&self, cause: CancelCause) {
-        let kept = |inner: &Arc<Inner>| inner.token.was_asked_for() || Arc::strong_count(inner) > 1;
-        if self.0.as_ref().is_some_and(kept) {
+        if self.0.as_ref().is_some_and(|inner| !is_only_ours(inner, 1)) {
             self.token().cancel_because(cause);
         }
     }

@@ -61,7 +61,7 @@ impl Limit {
     /// A permit of this limit's own that was waited for, as one that stays here.
     pub(crate) fn stays(&self, mut permit: Permit) -> PermitRef<'_> {
         debug_assert!(permit.weight == 1 && Arc::ptr_eq(&permit.limit.0, &self.0));
-        permit.weight = 0; // so that its drop gives nothing back
+        permit.weight = 0; // a permit of none gives nothing back when it is dropped
         PermitRef { limit: self, part: permit.part as usize }
     }
 }

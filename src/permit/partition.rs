@@ -5,7 +5,8 @@ use crate::context::Context;
 use crate::error::RejectReason;
 use std::fmt;
 
-/// What a partition owns of its limit, from 0 to 1, kept to a millionth and rounded down to whole permits. What the shares
+/// What a partition owns of its limit, from 0 to 1, kept to a millionth and rounded down to whole permits: write 0.334 and not a
+/// third, which of 6 permits owns 1. What the shares
 /// leave over belongs to nobody and is for everybody.
 ///
 /// Whatever the share, a partition goes beyond it while there are free permits that no other keeps; and the limit as a

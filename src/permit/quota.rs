@@ -91,7 +91,7 @@ impl Quota {
         if !(share > 0.0 && share <= 1.0) {
             return Err(BuildError::out_of_range("quota", share, "above 0 and at most 1"));
         }
-        let share = ((share * WHOLE as f64).round() as u128).max(1);
+        let share = ((share * WHOLE as f64) as u128).max(1); // down: what it gives is rounded up
         if !limit.0.begin_quota() {
             return Err(BuildError::Conflict(
                 "the limit has a quota already: register with that one, or take another limit",
@@ -170,6 +170,8 @@ mod tests {
         // What is a whole number stays one, whatever binary fractions make of it.
         let tenth = Quota::new(0.1, Limit::new(1)).unwrap();
         assert!((1..=100_000).all(|n| tenth.0.permits(n * 10) == n));
+        let of = |share: f64, workers| Quota::new(share, Limit::new(1)).unwrap().0.permits(workers);
+        assert_eq!([of(2.0 / 3.0, 3), of(1.0 / 7.0, 7), of(1.0 / 3.0, 4), of(0.57, 100)], [2, 1, 2, 57]);
         assert!([0.0, -0.5, 1.01, f64::NAN].iter().all(|share| Quota::new(*share, Limit::new(1)).is_err()));
     }
 

@@ -171,6 +171,9 @@ impl Pool {
     /// Blocks this thread until there is a place or the ambient context ends. On one of the pool's own workers it never
     /// blocks, because it might wait for itself: full means that `f` comes back at once.
     ///
+    /// First come, first served, once it stands in line. Without a deadline it may look for a place and sleep beside fast
+    /// workers before that, for 2 ms at most: by so much it may be late to hear that it was cancelled or the pool stopped.
+    ///
     /// # Errors
     ///
     /// As [`try_submit`](Self::try_submit); `Full` only on one of the pool's own workers.

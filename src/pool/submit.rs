@@ -16,7 +16,7 @@ use crate::wait::block_on;
 use std::borrow::Cow;
 
 /// So often somebody who waits for a place at leisure sleeps by the clock, before it stands in line.
-const NAPS: u32 = 4;
+const NAPS: u32 = 2;
 
 pub(super) type Name = Option<Cow<'static, str>>;
 
@@ -222,6 +222,9 @@ impl<'a> JobBuilder<'a> {
         let look = if at_leisure { look_again_at_leisure } else { look_again };
         let (mut looks, mut naps) = (0, if at_leisure { NAPS } else { 0 });
         while nap(shared, &mut naps) || look(&mut looks) {
+            if at_leisure {
+                self.cx.check()?; // a nap takes its time
+            }
             if shared.places.has_eased() {
                 match self.try_place() {
                     Err(RejectReason::Full { .. }) => {}

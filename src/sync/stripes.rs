@@ -114,13 +114,13 @@ fn sit_down() {
     MINE.set(seat.unwrap_or(STANDING + taken.standing % shared()));
 }
 
-/// As many threads as are likely to run at once, and some more.
+/// As many threads as are likely to count at once; not more, for each compartment and each of its parts has a line for each.
 fn seats() -> usize {
-    if cfg!(watertight_loom) { 0 } else { (2 * cores()).clamp(4, 32) }
+    if cfg!(watertight_loom) { 0 } else { cores().clamp(4, 8) }
 }
 
 fn shared() -> usize {
-    if cfg!(watertight_loom) { 1 } else { cores().clamp(1, 8) }
+    if cfg!(watertight_loom) { 1 } else { (cores() / 4).clamp(1, 4) }
 }
 
 fn cores() -> usize {

@@ -6,7 +6,7 @@
 //! How soon is estimated from how fast places came back since somebody last asked. At least as many jobs as it sleeps
 //! for are still queued when it wakes, so the workers do not run dry though the estimate be half of what is true.
 //!
-//! **Invariants.** None that others rely on: a wrong estimate costs at most a few times [`LONGEST`] before the waiter joins the line.
+//! **Invariants.** None that others rely on: a wrong estimate costs at most twice [`LONGEST`] before the waiter joins the line.
 //! **Locking.** One lock, for three numbers that belong together; nothing is done under it. In models nobody sleeps by the clock.
 
 use super::Places;
