@@ -241,14 +241,14 @@ impl BulkheadBuilder {
             Isolation::Threads(threads) => (Some(self.pool_builder(threads).build()?), threads),
             Isolation::Permits(permits) => (None, permits),
         };
-        let places = match self.partitions.is_empty() {
-            true => None,
-            false => Some(self.limit(at_once.saturating_add(self.queue).min(Limit::MAX)).build()?),
-        };
-        let limit = self.limit(at_once);
-        // Who waits is counted by the pool, or by the places, or by the line itself.
-        let limit = if pool.is_none() && places.is_none() { limit.queue(self.queue) } else { limit };
+        // Who waits is counted by the pool, or by the places, or by the line itself. The limit first: it is what `check` makes.
+        let (limit, parts) = (self.limit(at_once), !self.partitions.is_empty());
+        let limit = if pool.is_none() && !parts { limit.queue(self.queue) } else { limit };
         let limit = limit.build()?;
+        let places = match parts {
+            true => Some(self.limit(at_once.saturating_add(self.queue).min(Limit::MAX)).build()?),
+            false => None,
+        };
         let whole = Inner {
             name: self.name,
             inside: Shared::new(Inside { compartment: unique(), outer: None }),
