@@ -521,12 +521,19 @@ fn the_input_is_pulled_no_further_than_places_allow() {
     let (job, begun, let_go) = gated(());
     pool.execute(job).unwrap();
     begun.recv().unwrap();
-    let (input, pulled) = endless();
+    let pulled = Arc::new(AtomicUsize::new(0));
+    let count = pulled.clone();
+    let input = std::iter::repeat_with(move || count.fetch_add(1, SeqCst) + 1);
     let mut map = pool.map(input, |n| n).in_flight(100);
-    let freed = std::thread::spawn(move || drop(let_go));
+    let freed = std::thread::spawn(move || {
+        until(|| pulled.load(SeqCst) >= 3);
+        (0..1_000).for_each(|_| std::thread::yield_now());
+        let pulled = pulled.load(SeqCst);
+        drop(let_go);
+        pulled
+    });
     assert_eq!(map.next().unwrap().unwrap(), 1);
-    freed.join().unwrap();
-    assert!(pulled.get() <= 5, "three places and one beyond, and one that came free: {}", pulled.get());
+    assert_eq!(freed.join().unwrap(), 3, "two places and one beyond, until one comes free");
     drop(map);
     ends(pool);
 }
